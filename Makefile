@@ -1,0 +1,60 @@
+# Everything a fresh machine needs is python3 with venv, and make: each target installs first what it uses.
+#   make demo       several swaps at once, told and heard without a broker
+#   make test       every test but interop, and how much of the code they reach; tests/broker.py finds or gets a RabbitMQ
+#   make check      style and types
+#   make interop    the tests against the real peers, nova and oslo.messaging
+
+PYTHON ?= python3
+VENV ?= .venv
+INTEROP_VENV ?= .venv-interop
+PY := $(VENV)/bin/python
+INSTALL = $(@D)/bin/python -m pip install --quiet --editable '.[cli]' --constraint constraints.txt
+
+# What is installed outside of these environments stays outside.
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := test
+.DELETE_ON_ERROR:
+.PHONY: demo test check interop
+
+demo: $(VENV)/.installed-cli
+	$(VENV)/bin/aioswap demo
+
+test: $(VENV)/.installed-test
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -m 'not interop'
+	$(PY) -m coverage combine --quiet
+	$(PY) -m tests.coverage_bars
+
+check: $(VENV)/.installed-test $(VENV)/.installed-lint
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy aioswap tests examples
+
+# Nova brings 120 packages along: they stay away from what the other targets see.
+interop: $(INTEROP_VENV)/.installed-interop
+	$(INTEROP_VENV)/bin/python -m pytest tests/interop -m interop
+
+# Stamps: a thing is installed once, and again when one of these files changes.
+$(VENV)/.installed-cli: pyproject.toml constraints.txt | $(VENV)/.created
+	$(INSTALL)
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/.created
+	$(INSTALL) --group test
+	touch $@
+
+$(VENV)/.installed-lint: pyproject.toml constraints.txt | $(VENV)/.created
+	$(INSTALL) --group lint
+	touch $@
+
+$(INTEROP_VENV)/.installed-interop: pyproject.toml constraints.txt | $(INTEROP_VENV)/.created
+	$(INSTALL) --group test --group interop
+	touch $@
+
+# The pip that comes with Python 3.11 does not know --group.
+$(VENV)/.created $(INTEROP_VENV)/.created:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@

@@ -1,0 +1,127 @@
+"""Nova's volume swap notifications for asyncio: emit them, consume them.
+
+Everything here is loaded when it is first used, so `import aioswap` is quick and needs none of its dependencies.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from aioswap.clock import Clock
+    from aioswap.consumer import Consumer
+    from aioswap.context import RequestContext, request_context
+    from aioswap.emitter import Emitter
+    from aioswap.emitting.request import SwapRequest
+    from aioswap.errors import AioswapError, DecodeError, OutboxError, OutboxFull, TransportError, UnsupportedVersion
+    from aioswap.hooks import Hook, Operation
+    from aioswap.outbox import MemoryOutbox
+    from aioswap.outcomes import Ack, Reject, Retry, RetryPolicy
+    from aioswap.transports.base import Delivery, Message, Outbox, Receiver, Sender, Subscription
+    from aioswap.transports.memory import MemoryTransport
+    from aioswap.transports.rabbit import RabbitTransport
+    from aioswap.wire.envelope import decode, encode
+    from aioswap.wire.events import EventPattern, EventType, volume_swap
+    from aioswap.wire.notification import InstanceActionVolumeSwapNotification, Notification
+    from aioswap.wire.payloads import InstanceActionVolumeSwapPayload, VersionedObject
+
+    __version__: str
+
+__all__ = [
+    "Ack",
+    "AioswapError",
+    "Clock",
+    "Consumer",
+    "DecodeError",
+    "Delivery",
+    "Emitter",
+    "EventPattern",
+    "EventType",
+    "Hook",
+    "InstanceActionVolumeSwapNotification",
+    "InstanceActionVolumeSwapPayload",
+    "MemoryOutbox",
+    "MemoryTransport",
+    "Message",
+    "Notification",
+    "Operation",
+    "Outbox",
+    "OutboxError",
+    "OutboxFull",
+    "RabbitTransport",
+    "Receiver",
+    "Reject",
+    "RequestContext",
+    "Retry",
+    "RetryPolicy",
+    "Sender",
+    "Subscription",
+    "SwapRequest",
+    "TransportError",
+    "UnsupportedVersion",
+    "VersionedObject",
+    "__version__",
+    "decode",
+    "encode",
+    "request_context",
+    "volume_swap",
+]
+
+_HOMES: Final = {
+    "Ack": "outcomes",
+    "AioswapError": "errors",
+    "Clock": "clock",
+    "Consumer": "consumer",
+    "DecodeError": "errors",
+    "Delivery": "transports.base",
+    "Emitter": "emitter",
+    "EventPattern": "wire.events",
+    "EventType": "wire.events",
+    "Hook": "hooks",
+    "InstanceActionVolumeSwapNotification": "wire.notification",
+    "InstanceActionVolumeSwapPayload": "wire.payloads",
+    "MemoryOutbox": "outbox",
+    "MemoryTransport": "transports.memory",
+    "Message": "transports.base",
+    "Notification": "wire.notification",
+    "Operation": "hooks",
+    "Outbox": "transports.base",
+    "OutboxError": "errors",
+    "OutboxFull": "errors",
+    "RabbitTransport": "transports.rabbit",
+    "Receiver": "transports.base",
+    "Reject": "outcomes",
+    "RequestContext": "context",
+    "Retry": "outcomes",
+    "RetryPolicy": "outcomes",
+    "Sender": "transports.base",
+    "Subscription": "transports.base",
+    "SwapRequest": "emitting.request",
+    "TransportError": "errors",
+    "UnsupportedVersion": "errors",
+    "VersionedObject": "wire.payloads",
+    "decode": "wire.envelope",
+    "encode": "wire.envelope",
+    "request_context": "context",
+    "volume_swap": "wire.events",
+}
+"""Where each name lives, after `aioswap.`."""
+
+if not TYPE_CHECKING:  # pragma: no branch - a type checker would take any name for granted
+
+    def __getattr__(name: str) -> object:
+        """Load what is asked for, once (PEP 562)."""
+        if name == "__version__":
+            value: object = version("aioswap")
+        elif name in _HOMES:
+            value = getattr(import_module(f"aioswap.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module 'aioswap' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

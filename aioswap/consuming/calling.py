@@ -1,0 +1,88 @@
+"""Calling a handler: whatever it does, an outcome comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from aioswap.clock import Clock
+from aioswap.consuming.copies import bounded
+from aioswap.consuming.handlers import Handler, misfit, outcome_of
+from aioswap.outcomes import Outcome, Reject, RetryPolicy
+from aioswap.wire.notification import Notification
+
+__all__ = ["Caller"]
+
+_logger = logging.getLogger(__name__)
+
+_MAX_TRACEBACK: Final = 8 << 10
+
+
+class Caller:
+    """Calls handlers, each with its deadline.
+
+    Args:
+        policy: judges what they raise.
+        limit: seconds for one call; None: no limit.
+        clock: times it.
+        cut_off: whether a cancel comes from the consumer or its loop. Any other one is a failure of the handler.
+    """
+
+    def __init__(self, policy: RetryPolicy, limit: float | None, clock: Clock, cut_off: Callable[[], bool]) -> None:
+        self._policy = policy
+        self._limit = limit
+        self._clock = clock
+        self._cut_off = cut_off
+
+    async def call(self, handler: Handler, notification: Notification[Any], attempt: int) -> tuple[Outcome, Exception | None]:
+        """Return the outcome, and what the handler raised if that was none.
+
+        SystemExit, KeyboardInterrupt and the like go through, and so does a cancel of the consumer's.
+        """
+        reason = misfit(handler.pattern, notification)
+        if reason is not None:
+            return Reject(reason), None
+        begun = self._clock.monotonic()
+        raised: Exception
+        try:
+            async with self._clock.timeout(self._limit):
+                raised = outcome_of(await handler.function(notification))
+        except asyncio.CancelledError:
+            if self._cut_off():
+                raise
+            raised = RuntimeError("the handler was cancelled, and not by its consumer")
+        except Exception as error:  # around a handler: whatever it raises becomes an outcome
+            raised = self._explained(error, begun)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            await _forget_cancel(task)
+        outcome = self._policy.judge(raised, attempt)
+        if isinstance(raised, Outcome):
+            return outcome, None
+        _log_failure(handler, attempt, outcome, raised)
+        return outcome, raised
+
+    def _explained(self, error: Exception, begun: float) -> Exception:
+        """Return `error`, with words if it is the deadline's, which has none."""
+        if self._limit is None or not isinstance(error, TimeoutError) or self._clock.monotonic() - begun < self._limit:
+            return error
+        explained = TimeoutError(f"the handler did not end within {self._limit:g} s")
+        explained.__cause__ = error
+        return explained
+
+
+async def _forget_cancel(task: asyncio.Task[Any]) -> None:
+    """Undo a cancel that a handler asked for by itself, or has outlived: it would hit the settling."""
+    while task.cancelling():
+        task.uncancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+
+
+def _log_failure(handler: Handler, attempt: int, outcome: Outcome, raised: Exception) -> None:
+    told = bounded("".join(traceback.format_exception(raised)), _MAX_TRACEBACK)
+    _logger.warning("handler %s failed in attempt %d: %s\n%s", handler.name, attempt + 1, type(outcome).__name__, told)

@@ -1,0 +1,266 @@
+"""From a delivery to its settling: decode, match, de-duplicate, line up, handle, keep copies, acknowledge.
+
+`deliver` is a plain call and does what needs no waiting; one task does the rest of a delivery that somebody wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+from aioswap.clock import Clock
+from aioswap.consuming.calling import Caller
+from aioswap.consuming.copies import Trail, combine
+from aioswap.consuming.handlers import Handler, Handlers
+from aioswap.consuming.lanes import Lanes
+from aioswap.consuming.reading import read
+from aioswap.consuming.settling import Case, Copies, Key, Seen
+from aioswap.errors import DecodeError
+from aioswap.hooks import Hooks, Operation, OperationKind
+from aioswap.outcomes import Ack, Outcome, Reject, Retry, RetryPolicy
+from aioswap.transports.base import Delivery
+from aioswap.wire.notification import Notification
+
+__all__ = ["Counts", "Intake", "Rules"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was done since the consumer was started; see `ConsumerHealth`."""
+
+    received: int = 0
+    skipped: int = 0
+    in_flight: int = 0
+    handled: int = 0
+    duplicates: int = 0
+    retried: int = 0
+    dead_letters: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a consumer handles: the part of its arguments that is no business of a transport."""
+
+    pool: str | None
+    retry: RetryPolicy
+    concurrency: int
+    handler_timeout: float | None
+    hooks: Hooks
+    clock: Clock
+
+
+class Intake:
+    """Takes deliveries until its lanes are closed. Made and closed by one task, its owner.
+
+    Args:
+        handlers: who wants what.
+        rules: how to handle.
+        stopped: told of what ends a consumer: a handler raised SystemExit or the like. It must not raise.
+    """
+
+    def __init__(self, handlers: Handlers, rules: Rules, stopped: Callable[[BaseException], None]) -> None:
+        self.counts = Counts()
+        self._defect: str | None = None
+        self.lanes: Lanes[Case] = Lanes(self._work, self._failed, concurrency=rules.concurrency)
+        self._handlers = handlers
+        self._rules = rules
+        self._hooks = rules.hooks
+        self._stopped = stopped
+        self._seen = Seen()
+        self._caller = Caller(rules.retry, rules.handler_timeout, rules.clock, self._cut_off)
+        self._in_flight: dict[Key, Case] = {}
+        self._copies: Copies | None = None
+        self._owner = asyncio.current_task()
+
+    def keep_with(self, copies: Copies) -> None:
+        """Keep what is not done with `copies`. To be called before the first delivery."""
+        self._copies = copies
+
+    @property
+    def degraded(self) -> str | None:
+        """What goes wrong now; None: nothing."""
+        return self._defect or (self._copies.degraded if self._copies is not None else None)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take a delivery; returns at once."""
+        self.counts.received += 1
+        self.counts.in_flight += 1
+        if not self._hooks:
+            self._receive(delivery)
+            return
+        operation = Operation(
+            kind=OperationKind.RECEIVE,
+            routing_key=delivery.routing_key,
+            pool=self._rules.pool,
+            size=len(delivery.original),
+            headers=dict(delivery.headers),
+        )
+        self._hooks.started(operation)
+        operation.outcome, notification = self._receive(delivery)
+        if notification is not None:
+            operation.event_type, operation.message_id = notification.event_type, notification.message_id
+        self._hooks.finished(operation)
+
+    def again(self, case: Case) -> None:
+        """Handle a case once more that was kept in memory."""
+        self.lanes.submit(case.lane, case)
+
+    async def close(self) -> None:
+        """Cancel what is being handled; its deliveries stay unsettled. What only memory keeps is logged as dead letters."""
+        try:
+            await self.lanes.close()
+        finally:
+            if self._copies is not None:
+                self.counts.dead_letters += self._copies.close()
+            self.counts.in_flight = 0
+
+    def _receive(self, delivery: Delivery) -> tuple[str, Notification[Any] | None]:
+        notification, unreadable = None, ""
+        try:
+            notification = read(delivery)
+        except DecodeError as error:
+            unreadable = str(error)
+        trail = Trail.read(delivery.headers).start()
+        handlers = () if notification is None else self._handlers.matching(notification.event_type)
+        if notification is not None and not handlers and trail.owed is None:
+            self.counts.skipped += 1
+            self._acknowledge(delivery)
+            return "skipped", notification
+        body = delivery.original if delivery.body is None else delivery.body
+        identity = None if notification is None else notification.message_id
+        key = (identity, blake2b(body, digest_size=16).digest(), trail.replays, trail.attempts)
+        if key in self._seen:
+            self.counts.duplicates += 1
+            self._acknowledge(delivery)
+            return "duplicate", notification
+        if key in self._in_flight:
+            self.counts.duplicates += 1
+            self._in_flight[key].unsettled.append(replace(delivery, body=None, original=b"", headers={}, properties={}))
+            return "duplicate", notification
+        case = Case(
+            delivery=delivery,
+            key=key,
+            lane=_instance_of(notification) or key,
+            trail=trail,
+            arrived=self._rules.clock.utcnow(),
+            notification=notification,
+            handlers=handlers,
+            unreadable=unreadable,
+            unsettled=[delivery],
+        )
+        self._in_flight[key] = case
+        self.lanes.submit(case.lane, case)
+        return "unreadable" if notification is None else "wanted", notification
+
+    def _acknowledge(self, delivery: Delivery) -> None:
+        self.counts.in_flight -= 1
+        delivery.ack()
+
+    async def _work(self, case: Case) -> None:
+        if case.notification is None:
+            trail = replace(case.trail, attempts=case.trail.attempts + 1)
+            outcome: Outcome = Reject(case.unreadable)
+        else:
+            trail, outcome = await self._handle(case, case.notification)
+            if self._cut_off() and not isinstance(outcome, Ack):  # no time is left for a copy
+                raise asyncio.CancelledError
+        operation = self._begin(OperationKind.SETTLE, case)
+        try:
+            await self._settle(case, trail, outcome)
+        except BaseException as error:
+            self._end(operation, None, error)
+            raise
+        self._end(operation, outcome, None)
+
+    async def _handle(self, case: Case, notification: Notification[Any]) -> tuple[Trail, Outcome]:
+        """Run the handlers that are owed, one after the other."""
+        owed = case.trail.owed
+        told: list[tuple[str, Outcome]] = []
+        for handler in case.handlers:
+            if owed is not None and handler.name not in owed:
+                continue
+            if self._cut_off():  # the handler before has outlived its cancel
+                raise asyncio.CancelledError
+            operation = self._begin(OperationKind.HANDLE, case, handler)
+            try:
+                outcome, error = await self._caller.call(handler, notification, case.trail.attempts)
+            except BaseException as fatal:
+                self._end(operation, None, fatal)
+                raise
+            self._end(operation, outcome, error)
+            told.append((handler.name, outcome))
+        known = {handler.name for handler in case.handlers}
+        told += [(name, Reject("there is no such handler any more")) for name in owed or () if name not in known]
+        return combine(case.trail, told)
+
+    async def _settle(self, case: Case, trail: Trail, outcome: Outcome) -> None:
+        """Make sure of what is not done, remember, acknowledge: in this order."""
+        assert self._copies is not None
+        if isinstance(outcome, Ack):
+            self.counts.handled += 1
+        else:
+            first, key = trail.first or case.arrived.isoformat(), trail.routing_key or case.delivery.routing_key
+            trail = replace(trail, first=first, routing_key=key)
+            if isinstance(outcome, Retry) and await self._copies.retry(case, trail, outcome.after):
+                self.counts.retried += 1
+            else:
+                if isinstance(outcome, Reject):
+                    await self._copies.dead_letter(case, trail, str(outcome))
+                self.counts.dead_letters += 1
+        self._copies.done(case)
+        self._seen.add(case.key)
+        self._in_flight.pop(case.key, None)
+        for delivery in case.unsettled:
+            self._acknowledge(delivery)
+
+    def _failed(self, case: Case, error: BaseException) -> None:
+        """Note what ended the task of `case`: its deliveries stay unsettled, and come again with the next connection."""
+        if self._cut_off():
+            return
+        self._in_flight.pop(case.key, None)
+        if isinstance(error, Exception | asyncio.CancelledError):
+            self._defect = f"a delivery stays unsettled: {type(error).__name__} while it was handled; see the log"
+            _logger.error("a delivery stays unsettled, for its handling failed in an unexpected way", exc_info=error)
+        else:
+            self._stopped(error)
+
+    def _cut_off(self) -> bool:
+        """Whether it is the consumer, or its loop, that cancels."""
+        return self.lanes.closed or (self._owner is not None and self._owner.cancelling() > 0)
+
+    def _begin(self, kind: OperationKind, case: Case, handler: Handler | None = None) -> Operation | None:
+        if not self._hooks:
+            return None
+        notification = case.notification
+        operation = Operation(
+            kind=kind,
+            event_type=None if notification is None else notification.event_type,
+            message_id=None if notification is None else notification.message_id,
+            routing_key=case.trail.routing_key or case.delivery.routing_key,
+            pool=self._rules.pool,
+            handler=None if handler is None else handler.name,
+            attempt=case.trail.attempts,
+            size=len(case.delivery.original),
+            headers=dict(case.delivery.headers),
+        )
+        self._hooks.started(operation)
+        return operation
+
+    def _end(self, operation: Operation | None, outcome: Outcome | None, error: BaseException | None) -> None:
+        if operation is not None:
+            operation.outcome = "" if outcome is None else type(outcome).__name__.lower()
+            operation.error = error
+            self._hooks.finished(operation)
+
+
+def _instance_of(notification: Notification[Any] | None) -> str | None:
+    """Return the uuid in the payload, None where there is none."""
+    payload = None if notification is None else notification.payload
+    uuid = payload.get("uuid") if isinstance(payload, Mapping) else getattr(payload, "uuid", None)
+    return uuid if isinstance(uuid, str) else None

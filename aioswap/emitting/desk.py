@@ -1,0 +1,194 @@
+"""What an emitter shares with its swaps: the desk that writes notifications and hands their messages to the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from aioswap.clock import Clock
+from aioswap.context import RequestContext
+from aioswap.errors import OutboxFull
+from aioswap.hooks import Hooks, Operation, OperationKind
+from aioswap.transports.base import MAX_BODY, Message, Outbox, Reservation
+from aioswap.wire.envelope import encode
+from aioswap.wire.events import EventType
+from aioswap.wire.notification import Notification
+
+__all__ = ["BUDGET", "Desk", "Told"]
+
+_logger = logging.getLogger(__name__)
+
+BUDGET: Final = 0.25
+"""Seconds that telling one phase may take from a swap, room and commit together."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Told:
+    """A notification on its way into the outbox: one message for each topic."""
+
+    notification: Notification[Any]
+    messages: tuple[Message, ...]
+    operation: Operation | None
+    taken: bool = False
+
+
+class Desk:
+    """Writes notifications and hands their messages to the outbox.
+
+    Args:
+        outbox: what keeps them.
+        publisher_id: `source:host`.
+        topics: one message each.
+        pin: the payload version to write.
+        reraise: pass failures of telling on to the swap.
+        clock: times notifications and the budget.
+        hooks: told of each emit.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        publisher_id: str,
+        topics: Sequence[str],
+        pin: str,
+        reraise: bool,
+        clock: Clock,
+        hooks: Hooks,
+    ) -> None:
+        self.outbox = outbox
+        self.publisher_id = publisher_id
+        self.topics = tuple(topics)
+        self.pin = pin
+        self.reraise = reraise
+        self.clock = clock
+        self.hooks = hooks
+        self.running = 0
+        self.untold = 0
+        self.idle = asyncio.Event()
+        self._said_closed = False
+
+    def open(self) -> None:
+        """Get ready in this loop."""
+        self.idle = asyncio.Event()
+        self._said_closed = False
+
+    def leave_untold(self, trouble: Exception, *, closed: bool) -> None:
+        """Count a swap that runs without notifications, and log why: of a closed emitter once only.
+
+        Raises:
+            Exception: `trouble`, with `on_failure="raise"`.
+        """
+        self.untold += 1
+        if not (closed and self._said_closed):
+            _logger.warning("this swap stays untold: %s: %s", type(trouble).__name__, trouble)
+        self._said_closed |= closed
+        if self.reraise:
+            raise trouble
+
+    def began(self) -> None:
+        """Count a swap that runs."""
+        self.running += 1
+        self.idle.clear()
+
+    def ended(self) -> None:
+        """Count it no more."""
+        self.running -= 1
+        if not self.running:
+            self.idle.set()
+
+    def write(self, event_type: EventType[T], payload: T, context: RequestContext) -> Told:
+        """Encode a new notification, once for each topic: the copies differ in `_unique_id` alone.
+
+        Raises:
+            ValueError: the body is larger than any consumer reads.
+        """
+        now = self.clock.utcnow()
+        notification = Notification(
+            message_id=_new_message_id(),
+            publisher_id=self.publisher_id,
+            event_type=event_type.name,
+            priority=event_type.priority,
+            timestamp=now,
+            payload=payload,
+            context=context.to_wire(now),
+            unique_id=os.urandom(16).hex(),
+        )
+        operation = self._started(notification) if self.hooks else None
+        try:
+            messages = tuple(self._messages(notification, operation))
+        except BaseException as error:
+            self._finished(operation, "failed", error)
+            raise
+        return Told(notification, messages, operation)
+
+    def accept(
+        self, told: Told, *, opens: Reservation | None = None, closes: Reservation | None = None
+    ) -> asyncio.Future[None]:
+        """Put the messages into the outbox at once; the future ends when they are safe.
+
+        Raises:
+            OutboxFull: there is no room now.
+        """
+        safe = self.outbox.accept(*told.messages, opens=opens, closes=closes)
+        told.taken = True
+        self._finished(told.operation, "accepted", None)
+        return safe
+
+    async def take_turn(self, told: Told, full: OutboxFull, *, opens: Reservation | None = None) -> asyncio.Future[None]:
+        """Wait in line for room within the budget, after `accept` raised `full`.
+
+        Cancelled while it waits, nothing was taken, unless `told.taken` says otherwise.
+
+        Raises:
+            OutboxFull: `full`: no room within the budget.
+        """
+        turn = self.outbox.line_up(*told.messages, opens=opens)
+        try:
+            async with self.clock.timeout(BUDGET):
+                await turn
+        except TimeoutError:
+            if turn.cancelled():
+                raise full from None
+        finally:
+            told.taken = turn.done() and not turn.cancelled()
+            self._finished(told.operation, "accepted" if told.taken else "untold", None if told.taken else full)
+        return turn.result()
+
+    def _messages(self, notification: Notification[Any], operation: Operation | None) -> list[Message]:
+        headers = operation.headers if operation is not None else {}
+        priority = notification.priority.lower()
+        copies = [notification]
+        copies += [replace(notification, unique_id=os.urandom(16).hex()) for _ in self.topics[1:]]
+        messages = []
+        for topic, copy in zip(self.topics, copies, strict=True):
+            body = encode(copy)
+            if len(body) > MAX_BODY:
+                raise ValueError(f"the notification has {len(body)} bytes, above the limit of {MAX_BODY}: shorten its payload")
+            messages.append(
+                Message(routing_key=f"{topic}.{priority}", body=body, message_id=copy.unique_id or "", headers=dict(headers))
+            )
+        return messages
+
+    def _started(self, notification: Notification[Any]) -> Operation:
+        operation = Operation(kind=OperationKind.EMIT, event_type=notification.event_type, message_id=notification.message_id)
+        self.hooks.started(operation)
+        return operation
+
+    def _finished(self, operation: Operation | None, outcome: str, error: BaseException | None) -> None:
+        if operation is not None and not operation.outcome:
+            operation.outcome = outcome
+            operation.error = error
+            self.hooks.finished(operation)
+
+
+def _new_message_id() -> str:
+    """Return a random UUID of version 4, written with dashes."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"

@@ -1,0 +1,91 @@
+"""What an emitter must know to tell of a swap, and how it is found in a call by the parameters' names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aioswap.context import ContextSource
+
+__all__ = ["SwapRequest", "describe_by_name", "require_coroutine_function", "require_describe"]
+
+_NAMES: Final = ("instance", "old_volume_id", "new_volume_id")
+"""The parameters of nova `ComputeManager.swap_volume` that tell of a swap; their order is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwapRequest:
+    """One attempt to swap a volume pair on an instance.
+
+    Args:
+        instance: an `InstancePayload`, a mapping or any object; read anew for each phase, so that `.end` shows its new state.
+        old_volume_id: the volume that is attached.
+        new_volume_id: the volume that takes its place.
+        context: who asked; None: the innermost `request_context`, else a new one.
+    """
+
+    instance: Any
+    old_volume_id: str
+    new_volume_id: str
+    context: ContextSource | None = None
+
+
+def require_coroutine_function(function: Callable[..., Any]) -> None:
+    """Refuse what is no `async def` function.
+
+    Raises:
+        TypeError: it is a plain function or a generator.
+    """
+    if not inspect.iscoroutinefunction(function):
+        kind = "an async generator" if inspect.isasyncgenfunction(function) else type(function).__name__
+        raise TypeError(f"{_name(function)} is {kind}, not a coroutine function: a swap is `async def` and returns once")
+
+
+def require_describe(describe: object) -> None:
+    """Refuse what can't describe a swap.
+
+    Raises:
+        TypeError: it is not callable, or must be awaited.
+    """
+    if not callable(describe) or inspect.iscoroutinefunction(describe) or inspect.isasyncgenfunction(describe):
+        raise TypeError(f"describe={_name(describe)}: give a plain function that returns a SwapRequest")
+
+
+def describe_by_name(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], SwapRequest]:
+    """Return what finds a SwapRequest in the arguments of a call of `function`.
+
+    Raises:
+        TypeError: a parameter is missing; the text lists those that were found.
+    """
+    parameters = inspect.signature(function).parameters
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positions = {name: index for index, name in enumerate(parameters) if parameters[name].kind in kinds}
+    missing = [name for name in _NAMES if name not in parameters]
+    if missing:
+        raise TypeError(
+            f"{_name(function)} has no parameter {', '.join(missing)}: found ({', '.join(parameters)}). Name them "
+            "instance, old_volume_id, new_volume_id (and context), or give @emitter.swap(describe=...)"
+        )
+
+    def find(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if name in kwargs:
+            return kwargs[name]
+        position = positions.get(name, len(args))
+        if position < len(args):
+            return args[position]
+        default = parameters[name].default
+        if default is inspect.Parameter.empty:
+            raise TypeError(f"{_name(function)}() was called without {name}")
+        return default
+
+    def describe(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SwapRequest:
+        instance, old, new = (find(name, args, kwargs) for name in _NAMES)
+        return SwapRequest(instance, old, new, find("context", args, kwargs) if "context" in parameters else None)
+
+    return describe
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", repr(function)))

@@ -1,0 +1,157 @@
+"""One swap, told: `.start` before it, then exactly one of `.end` and `.error`, whatever way it ends.
+
+Nothing here but the body may fail, hang or be cancelled: every failure of telling is logged and counted
+(`on_failure="raise"` passes it on).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from aioswap.context import RequestContext, current_context
+from aioswap.emitting.desk import BUDGET, Desk, Told
+from aioswap.emitting.request import SwapRequest
+from aioswap.errors import OutboxFull
+from aioswap.transports.base import Reservation
+from aioswap.wire.events import EventType, volume_swap
+from aioswap.wire.faults import FAULT_BYTES, fault_payload
+from aioswap.wire.instances import swap_payload
+from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
+
+__all__ = ["Swapping"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Start:
+    """What a `.start` fixes for the rest of its swap: ids, request context and the room of the terminal notification."""
+
+    told: Told
+    context: RequestContext
+    reservation: Reservation
+
+
+class Swapping:
+    """The `async with` around one swap.
+
+    Args:
+        desk: writes and keeps; None: nothing can be told now, for the reason given.
+        describe: tells of the swap, anew for each phase.
+    """
+
+    def __init__(self, desk: Desk, describe: Callable[[], SwapRequest], untold: str | None = None) -> None:
+        self._desk = desk
+        self._describe = describe
+        self._untold = untold
+        self._start: _Start | None = None
+
+    async def __aenter__(self) -> None:
+        """Tell `.start`. Cancelled after it was accepted, `.error` is told too before the cancellation goes on."""
+        if self._untold is not None:
+            self._desk.leave_untold(RuntimeError(self._untold), closed=True)
+            return
+        self._desk.began()
+        try:
+            await self._tell_start()
+        except BaseException as error:
+            self._desk.ended()
+            if self._start is not None and self._start.told.taken:
+                self._tell_terminal(self._start, error)
+            raise
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Tell `.end`, or `.error` with what was raised, which goes on untouched.
+
+        What is no `Exception` (a cancellation, an exit) is told without a single await.
+        """
+        if self._untold is not None:
+            return
+        self._desk.ended()
+        if self._start is None or not self._start.told.taken:
+            return
+        safe = self._tell_terminal(self._start, error)
+        if safe is None or safe.done() or not (error is None or isinstance(error, Exception)):
+            return
+        try:
+            await self._wait_until_safe(safe, BUDGET)
+        except Exception as trouble:  # the swap is over: its own result stands
+            _logger.warning("a terminal notification is not safe yet: %s", trouble)
+            if self._desk.reraise and error is None:
+                raise
+
+    async def _tell_start(self) -> None:
+        desk = self._desk
+        began = desk.clock.monotonic()
+        try:
+            start = self._start = self._write_start()
+            try:
+                safe = desk.accept(start.told, opens=start.reservation)
+            except OutboxFull as full:
+                safe = await desk.take_turn(start.told, full, opens=start.reservation)
+            if not safe.done():
+                await self._wait_until_safe(safe, BUDGET - (desk.clock.monotonic() - began))
+        except Exception as trouble:  # the swap is sovereign: it runs, told or not
+            if self._start is None or not self._start.told.taken:
+                desk.leave_untold(trouble, closed=False)
+                return
+            _logger.warning("a start is not safe yet: %s", trouble)
+            if desk.reraise:
+                raise
+
+    def _write_start(self) -> _Start:
+        request = self._described()
+        context = current_context() if request.context is None else RequestContext.of(request.context)
+        context = context or RequestContext()
+        payload = swap_payload(
+            request.instance, request.old_volume_id, request.new_volume_id, context=context, version=self._desk.pin
+        )
+        told = self._desk.write(volume_swap.start, payload, context)
+        size = max(len(message.body) for message in told.messages) + FAULT_BYTES
+        return _Start(told, context, Reservation(told.notification.message_id, len(told.messages), size))
+
+    def _described(self) -> SwapRequest:
+        request = self._describe()
+        if not isinstance(request, SwapRequest):
+            raise TypeError(f"describe returned {type(request).__name__}: return a SwapRequest")
+        return request
+
+    def _tell_terminal(self, start: _Start, error: BaseException | None) -> asyncio.Future[None] | None:
+        """Accept the terminal notification, at once: room for it was reserved."""
+        event_type = volume_swap.end if error is None else volume_swap.error
+        try:
+            told = self._write_terminal(start, event_type, error)
+            return self._desk.accept(told, closes=start.reservation)
+        except Exception:  # nothing may reach the swap from here
+            _logger.exception("%s could not be told", event_type.name)
+            return None
+
+    def _write_terminal(
+        self, start: _Start, event_type: EventType[InstanceActionVolumeSwapPayload], error: BaseException | None
+    ) -> Told:
+        known: InstanceActionVolumeSwapPayload = start.told.notification.payload
+        fault = None if error is None else fault_payload(error)
+        try:
+            payload = swap_payload(
+                self._described().instance,
+                known.old_volume_id,
+                known.new_volume_id,
+                context=start.context,
+                fault=fault,
+                version=self._desk.pin,
+            )
+            return self._desk.write(event_type, payload.model_copy(update={"uuid": known.uuid}), start.context)
+        except Exception as trouble:  # the swap was told to start: it is told to end, with what was known then
+            _logger.warning("%s is told with the state at the start: %s", event_type.name, trouble)
+            payload = known.model_copy(update={"fault": fault}).at_version(self._desk.pin)
+            return self._desk.write(event_type, payload, start.context)
+
+    async def _wait_until_safe(self, safe: asyncio.Future[None], seconds: float) -> None:
+        async with self._desk.clock.timeout(max(seconds, 0.0)):
+            await asyncio.shield(safe)

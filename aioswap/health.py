@@ -1,0 +1,63 @@
+"""What `health()` answers: plain values, cheap enough for a probe, and never a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["ConsumerHealth", "EmitterHealth", "LinkHealth"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkHealth:
+    """One connection of a transport, for sending or for receiving."""
+
+    connected: bool = False
+    blocked: bool = False
+    """The broker has stopped taking messages (memory or disk alarm)."""
+    degraded: str | None = None
+    """The first cause of the trouble that goes on now, with its remedy; None: no trouble."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmitterHealth:
+    """An emitter, its outbox and its sending connection. Counters count since it was made."""
+
+    link: LinkHealth = field(default_factory=LinkHealth)
+    running: int = 0
+    """Swaps between their start and their terminal notification."""
+    accepted: int = 0
+    """Messages taken by the outbox: one for each notification and topic."""
+    confirmed: int = 0
+    backlog: int = 0
+    """Messages accepted, not yet confirmed and not parked."""
+    oldest_age: float = 0.0
+    """Seconds since the oldest message of the backlog was accepted."""
+    parked: int = 0
+    """Messages that the broker refuses, kept aside."""
+    unsaved: int = 0
+    """Messages of the backlog that would not survive this process although its outbox keeps files."""
+    untold: int = 0
+    """Swaps that ran without any notification."""
+    lost_at_exit: int = 0
+    """Messages that a memory outbox still held when the emitter was closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerHealth:
+    """A consumer and its receiving connection. Counters count since it was made."""
+
+    link: LinkHealth = field(default_factory=LinkHealth)
+    received: int = 0
+    """Deliveries that might be wanted and were parsed."""
+    skipped: int = 0
+    """Foreign notifications, acknowledged."""
+    in_flight: int = 0
+    """Deliveries not yet settled."""
+    handled: int = 0
+    """Deliveries acknowledged after handling."""
+    duplicates: int = 0
+    """Deliveries that were handled before, acknowledged without handling."""
+    retried: int = 0
+    dead_letters: int = 0
+    queue_depth: int | None = None
+    """Messages ready in the consumer's queue when last seen; None: not known."""

@@ -1,0 +1,89 @@
+"""Observation: what a hook is told. The hooks themselves are this package's modules.
+
+Five operations: emit (a notification is accepted by the outbox), publish (one of its messages is confirmed or refused),
+receive (a delivery is parsed), handle (one handler runs), settle (the delivery is acknowledged, retried or dead-lettered).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+__all__ = ["Hook", "Hooks", "Operation", "OperationKind"]
+
+_logger = logging.getLogger(__name__)
+
+
+class OperationKind(StrEnum):
+    """The five operations."""
+
+    EMIT = "emit"
+    PUBLISH = "publish"
+    RECEIVE = "receive"
+    HANDLE = "handle"
+    SETTLE = "settle"
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Operation:
+    """One operation, as a hook sees it: made before it starts, completed before `finished` is told."""
+
+    kind: OperationKind
+    event_type: str | None = None
+    message_id: str | None = None
+    """The notification's identity (for publish: the AMQP `message_id`)."""
+    routing_key: str | None = None
+    pool: str | None = None
+    handler: str | None = None
+    attempt: int = 0
+    size: int = 0
+    """Bytes of the body."""
+    headers: dict[str, Any] = field(default_factory=dict)
+    """AMQP headers. A hook may add to those of an emit in `started`: they travel with each of its messages."""
+    outcome: str = ""
+    """emit: accepted, untold, failed; publish: confirmed, returned, nacked, unconfirmed; receive: wanted, skipped,
+    duplicate, unreadable; handle and settle: ack, retry, reject. Set before `finished`."""
+    error: BaseException | None = None
+    notes: dict[Any, Any] = field(default_factory=dict)
+    """A hook's own, kept from `started` to `finished`: use the hook as the key."""
+
+
+class Hook(Protocol):
+    """What watches operations. Both calls are plain and must not block; what they raise is logged and ignored."""
+
+    def started(self, operation: Operation, /) -> None:
+        """Tell that the operation is about to start."""
+
+    def finished(self, operation: Operation, /) -> None:
+        """Tell that it is over, with `outcome` and `error`. Runs in the same task for all but publish."""
+
+
+class Hooks:
+    """Tells several hooks. False when there is none: test it before an `Operation` is made."""
+
+    __slots__ = ("_hooks",)
+
+    def __init__(self, hooks: Iterable[Hook] = ()) -> None:
+        self._hooks = tuple(hooks)
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def started(self, operation: Operation) -> None:
+        """Tell every hook in the order given."""
+        for hook in self._hooks:
+            try:
+                hook.started(operation)
+            except Exception:  # an observer's fault must not touch what it observes
+                _logger.exception("hook %r failed when %s started; it is ignored", hook, operation.kind)
+
+    def finished(self, operation: Operation) -> None:
+        """Tell every hook in reverse order, so that spans nest."""
+        for hook in reversed(self._hooks):
+            try:
+                hook.finished(operation)
+            except Exception:  # an observer's fault must not touch what it observes
+                _logger.exception("hook %r failed when %s finished; it is ignored", hook, operation.kind)

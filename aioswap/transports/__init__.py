@@ -1,0 +1,1 @@
+"""How bytes move: the protocols, the memory transport and RabbitMQ."""

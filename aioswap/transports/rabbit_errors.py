@@ -1,0 +1,140 @@
+"""The one place where the driver's exceptions end: each becomes a `TransportError` that says what to do.
+
+aiormq hides causes: a vhost that is missing comes as `InvalidFrameError`, a lost connection as `CancelledError` although
+nobody cancelled, everything after the first error as `ChannelInvalidStateError` (reliability: the first cause counts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiormq.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelAccessRefused,
+    ChannelClosed,
+    ChannelInvalidStateError,
+    ChannelLockedResource,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    ProbableAuthenticationError,
+    ProtocolSyntaxError,
+)
+
+from aioswap.clock import Clock
+from aioswap.errors import TransportError
+
+__all__ = ["LOGIN_REMEDY", "Answered", "answered", "guarded", "translate"]
+
+_CODES: Final = {
+    ChannelAccessRefused: 403,
+    ChannelNotFoundEntity: 404,
+    ChannelLockedResource: 405,
+    ChannelPreconditionFailed: 406,
+}
+
+_REMEDIES: Final = {
+    320: "the broker was stopped, or an operator closed the connection: it is made again",
+    403: "give the user the right, for topic exchanges also the topic permission (rabbitmqctl set_permissions, "
+    "set_topic_permissions)",
+    404: "declare it, or correct its name",
+    405: "another connection has it for itself: end that one, or use another name",
+    406: "it exists with other properties, or the message has some that the broker refuses: delete it or use another name",
+    530: "correct the vhost in the URL, or add it and give the user its rights (rabbitmqctl add_vhost, set_permissions)",
+}
+LOGIN_REMEDY: Final = "correct the user and the password in the URL"
+_REFUSALS: Final = frozenset((403, 406, 530))
+_SHOWN: Final = 300
+
+
+class Answered(TransportError):
+    """The broker has answered, and the answer is no.
+
+    Args:
+        text: what the user reads.
+        code: AMQP's reply code.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+    @property
+    def refused(self) -> bool:
+        """Whether trying again cannot help until somebody changes something: login, vhost, right or kind."""
+        return self.code in _REFUSALS
+
+
+def answered(code: int, text: str, doing: str, remedy: str | None = None) -> Answered:
+    """Return the error for the broker's answer `code` with its `text`, that came while `doing`."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:_SHOWN])
+    advice = remedy or _REMEDIES.get(code, "see the broker's log")
+    return Answered(f"{doing}: the broker says {code} {shown}; {advice}", code)
+
+
+def translate(error: BaseException, doing: str) -> TransportError:
+    """Return the `TransportError` that stands for `error`, which came while `doing` (for example "connecting to ...")."""
+    if isinstance(error, TransportError):
+        return error
+    if isinstance(error, ProbableAuthenticationError):
+        return answered(403, str(error), doing, LOGIN_REMEDY)
+    if isinstance(error, ChannelClosed) and (code := _CODES.get(type(error))) is not None:
+        return answered(code, str(error), doing)
+    return TransportError(f"{doing}: {_what_happened(error)}")
+
+
+def _what_happened(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time; look for an overloaded broker, or a firewall that drops packets"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = getattr(error, "verify_message", None) or "the certificate is not trusted"
+        return f"{reason}; trust the broker's CA with ssl_ca_file, and name the host as its certificate does"
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "reason", None) or "no reason given"
+        return f"TLS failed, {reason}; check that this port speaks TLS, version 1.2 or later"
+    if isinstance(error, AuthenticationError):
+        return "the broker offers no login with a password; enable its mechanism PLAIN"
+    if isinstance(error, ProtocolSyntaxError):
+        return "what answers there speaks no AMQP 0-9-1; check host and port"
+    if isinstance(error, asyncio.CancelledError | ChannelInvalidStateError):
+        return "the connection was lost meanwhile"
+    if isinstance(error, OSError):
+        return f"{error.strerror or str(error) or type(error).__name__}; check that the broker runs, and its host and port"
+    if isinstance(error, AMQPError):
+        return str(error) or type(error).__name__
+    return f"{type(error).__name__}: {error}"
+
+
+_DRIVER: Final = (AMQPError, ChannelInvalidStateError, OSError)
+"""What the driver raises, but `CancelledError` and `TimeoutError`."""
+
+
+@asynccontextmanager
+async def guarded(
+    doing: str, clock: Clock, seconds: float, cause: Callable[[], TransportError | None] = lambda: None
+) -> AsyncGenerator[None]:
+    """Give the body `seconds`, and let nothing but `TransportError` and a wanted cancellation out.
+
+    Args:
+        doing: what the body does, for the error's text.
+        clock: measures `seconds`.
+        seconds: then it is a `TransportError`.
+        cause: returns what is known to have gone wrong first, if anything.
+    """
+    task = asyncio.current_task()
+    asked = task.cancelling() if task is not None else 0
+    try:
+        async with clock.timeout(seconds):
+            yield
+    except asyncio.CancelledError as error:
+        if task is not None and task.cancelling() > asked:
+            raise
+        raise cause() or translate(error, doing) from None
+    except TimeoutError as error:
+        raise translate(error, doing) from None  # what went wrong since then follows from it
+    except _DRIVER as error:
+        raise cause() or translate(error, doing) from None

@@ -1,0 +1,308 @@
+"""The sending half: one connection, one channel with confirms, no task per message.
+
+What is sent in one turn of the loop goes out in one write. The broker numbers what it gets from 1 on, so that position is
+all that a confirm needs (rabbitmq.com/confirms.html).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Mapping
+from itertools import takewhile
+from typing import Any, Final
+
+import pamqp.frame
+from aiormq import spec
+
+from aioswap.clock import Timer
+from aioswap.errors import TransportError
+from aioswap.health import LinkHealth
+from aioswap.opened import Opened
+from aioswap.transports.base import NOTIFICATION_PROPERTIES, Confirmation, Message
+from aioswap.transports.limits import impossible
+from aioswap.transports.rabbit_connection import ANSWER_SECONDS, Broker, Link, Session
+from aioswap.transports.rabbit_control import Control
+from aioswap.transports.rabbit_frames import ACK, CHANNEL_CLOSE, NACK, RETURN, ChannelFrames, closed_by
+from aioswap.transports.rabbit_properties import decode_properties, encode_properties, short_string
+from aioswap.transports.topology import QueueDeclaration
+
+__all__ = ["RabbitSender"]
+
+_HEADER_HEAD: Final = struct.Struct(">BHIHHQ")
+_BODY_HEAD: Final = struct.Struct(">BHI")
+_CONFIRM: Final = struct.Struct(">QB")
+_FRAME_EXTRA: Final = 8
+_USUAL_FRAME: Final = 128 << 10
+_MOST_ROUTES: Final = 1024
+
+
+class RabbitSender:
+    """Sends messages to RabbitMQ.
+
+    Args:
+        broker: where to connect.
+        opened: the transport's guard.
+        label: for the connection's name.
+        exchange: the notification exchange.
+        exchange_durable: how to create it when it is missing; None: never.
+        default_queues: declare oslo's default queue of each routing key before its first message.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        opened: Opened,
+        label: str,
+        exchange: str,
+        *,
+        exchange_durable: bool | None,
+        default_queues: bool,
+    ) -> None:
+        self._opened = opened
+        self._closed = False
+        self._clock = broker.clock
+        self._exchange = exchange
+        self._exchange_durable = exchange_durable
+        self._default_queues = default_queues
+        self._link = Link(broker, label, self._serve)
+        self._loop = asyncio.get_running_loop()
+        self._plain = encode_properties("", {}, NOTIFICATION_PROPERTIES)[:-1]
+        self._ready = asyncio.Event()
+        self._session: Session | None = None
+        self._channel = 0
+        self._largest_part = 0
+        self._sent = 0
+        self._pending: dict[int, tuple[asyncio.Future[Confirmation], Message]] = {}
+        self._progress = 0.0
+        self._watchdog: Timer | None = None
+        self._buffer: list[bytes] = []
+        self._routes: dict[tuple[str, str], bytes] = {}
+        self._declared: set[str] = set()
+        self._undeclared: list[str] = []
+
+    @property
+    def health(self) -> LinkHealth:
+        """How the connection is now."""
+        session = self._session
+        if session is None or session.blocked is None:
+            return LinkHealth(connected=session is not None, degraded=self._link.degraded)
+        reason = f"{session.where}: the broker takes no messages, {session.blocked}; free its memory or disk"
+        return LinkHealth(connected=True, blocked=True, degraded=reason)
+
+    async def ready(self) -> None:
+        """Wait, without limit, until messages can be sent: connected, the exchange there, not blocked.
+
+        Raises:
+            TransportError: the sender was closed meanwhile.
+        """
+        self._check()
+        await self._ready.wait()
+        if self._closed:
+            raise TransportError("this sender was closed")
+
+    async def run(self) -> None:
+        """Keep the connection, until cancelled."""
+        try:
+            await self._link.run()
+        finally:
+            self._closed = True
+            self._ready.set()
+
+    def send(self, message: Message) -> asyncio.Future[Confirmation]:
+        """Send `message` now, in order; the future is what the broker says of it. See `Sender.send`.
+
+        Raises:
+            RuntimeError: the sender is closed, or belongs to another loop, thread or process.
+        """
+        self._check()
+        future: asyncio.Future[Confirmation] = self._loop.create_future()
+        problem: Exception | None = impossible(message)
+        if problem is None:
+            session = self._session
+            if session is None:
+                problem = TransportError(self._link.degraded or "not connected yet")
+            else:
+                problem = self._put(message, future, session)
+        if problem is not None:
+            future.set_exception(problem)
+        return future
+
+    def _check(self) -> None:
+        if self._closed:
+            raise RuntimeError("this sender is closed: use it inside its `async with`")
+        self._opened.check()
+
+    def _put(self, message: Message, future: asyncio.Future[Confirmation], session: Session) -> ValueError | None:
+        """Number the message, and append its frames to what goes out at the end of this turn of the loop."""
+        try:
+            method, properties = self._method(message), self._properties(message, session.user)
+        except ValueError as error:
+            return error
+        if _HEADER_HEAD.size + len(properties) > self._largest_part:
+            return ValueError(f"the headers do not fit the broker's frames of {self._largest_part} bytes")
+        if self._default_queues and message.exchange is None and message.routing_key not in self._declared:
+            self._declared.add(message.routing_key)
+            self._undeclared.append(message.routing_key)
+            session.changed.set()
+        if not self._buffer:
+            self._loop.call_soon(self._flush)
+        if not self._pending:
+            self._progress = self._clock.monotonic()
+            self._watch()
+        self._sent += 1
+        self._pending[self._sent] = (future, message)
+        self._append(method, properties, message.body)
+        return None
+
+    def _method(self, message: Message) -> bytes:
+        route = (self._exchange if message.exchange is None else message.exchange, message.routing_key)
+        method = self._routes.get(route)
+        if method is None:
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            publish = spec.Basic.Publish(exchange=route[0], routing_key=route[1], mandatory=True)
+            method = self._routes[route] = pamqp.frame.marshal(publish, self._channel)
+        return method
+
+    def _properties(self, message: Message, user: str) -> bytes:
+        if message.properties is NOTIFICATION_PROPERTIES and not message.headers:
+            identity = message.message_id.encode()
+            return b"%b%c%b" % (self._plain, len(identity), identity)
+        return encode_properties(message.message_id, message.headers, _as_sent(message.properties, user))
+
+    def _append(self, method: bytes, properties: bytes, body: bytes) -> None:
+        head = _HEADER_HEAD.pack(2, self._channel, 12 + len(properties), 60, 0, len(body))
+        self._buffer += (method, head, properties, b"\xce")
+        part = self._largest_part
+        for start in range(0, len(body), part):
+            piece = body if len(body) <= part else body[start : start + part]
+            self._buffer += (_BODY_HEAD.pack(3, self._channel, len(piece)), piece, b"\xce")
+
+    def _flush(self) -> None:
+        if self._undeclared or self._session is None:
+            return  # `_declare_defaults` flushes when the queues are there
+        if self._buffer:
+            data = b"".join(self._buffer)
+            self._buffer.clear()
+            self._session.write(data)
+
+    async def _serve(self, session: Session) -> None:
+        """Use one connection: check the exchange, open the channel, then declare default queues as they are needed."""
+        control = Control(session)
+        await control.ensure_exchange(self._exchange, self._exchange_durable)
+        channel = await session.channel(confirms=True)
+        session.on_lost = self._lost
+        session.on_blocked = self._blocked
+        contents = {RETURN: self._returned}
+        methods = {ACK: self._acked, NACK: self._nacked, CHANNEL_CLOSE: self._channel_closed}
+        session.watch(channel, ChannelFrames(contents=contents, methods=methods))
+        self._session, self._channel, self._sent = session, channel.number, 0
+        frame_max = channel.connection.connection_tune.frame_max or _USUAL_FRAME  # 0: the broker sets no limit
+        self._largest_part = frame_max - _FRAME_EXTRA
+        self._link.healed()
+        self._blocked()
+        while session.cause is None:
+            await session.changed.wait()
+            session.changed.clear()
+            if self._undeclared:
+                await self._declare_defaults(control)
+
+    async def _declare_defaults(self, control: Control) -> None:
+        """Declare oslo's default queues as oslo does: named as the routing key, without arguments (wire.md section 2.1)."""
+        while self._undeclared:
+            key = self._undeclared[0]
+            await control.declare_queue(QueueDeclaration(name=key), durable=bool(self._exchange_durable))
+            await control.bind(key, self._exchange, key)
+            if self._undeclared:  # a loss empties it
+                self._undeclared.pop(0)
+        self._flush()
+
+    def _blocked(self) -> None:
+        """The broker takes messages or not: both begin a new time in which it must confirm."""
+        self._progress = self._clock.monotonic()
+        if self._session is None or self._session.blocked is not None:
+            self._ready.clear()
+        else:
+            self._ready.set()
+
+    def _lost(self, cause: TransportError) -> None:
+        """The connection is gone: nothing that is pending will be answered."""
+        self._session = None
+        self._ready.clear()
+        self._buffer.clear()
+        self._routes.clear()
+        self._declared.clear()
+        self._undeclared.clear()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        pending, self._pending = self._pending, {}
+        for future, _ in pending.values():
+            if not future.done():
+                future.set_exception(TransportError(str(cause)))
+
+    def _channel_closed(self, arguments: bytes) -> bool:
+        session = self._session
+        if session is not None:
+            session.drop(closed_by(arguments, f"{session.where}: sending"))
+        return False
+
+    def _acked(self, arguments: bytes) -> bool:
+        self._answered(arguments, Confirmation.CONFIRMED)
+        return True
+
+    def _nacked(self, arguments: bytes) -> bool:
+        self._answered(arguments, Confirmation.NACKED)
+        return True
+
+    def _answered(self, arguments: bytes, confirmation: Confirmation) -> None:
+        number, flags = _CONFIRM.unpack_from(arguments)
+        self._progress = self._clock.monotonic()
+        if not flags & 1:
+            self._answer(number, confirmation)
+            return
+        for pending in list(takewhile(number.__ge__, self._pending)):
+            self._answer(pending, confirmation)
+
+    def _answer(self, number: int, confirmation: Confirmation) -> None:
+        entry = self._pending.pop(number, None)
+        if entry is not None and not entry[0].done():
+            entry[0].set_result(confirmation)
+
+    def _returned(self, arguments: bytes, properties: bytes, body: bytes) -> None:
+        """A message comes back before its confirm (which says that nobody got it). Its place is found by what it was."""
+        _, at = short_string(arguments, 2)
+        exchange, at = short_string(arguments, at)
+        routing_key, _ = short_string(arguments, at)
+        message_id, _, _ = decode_properties(properties)
+        for future, message in self._pending.values():
+            sent_to = self._exchange if message.exchange is None else message.exchange
+            if (message.message_id, message.routing_key, sent_to) == (message_id, routing_key, exchange) and not future.done():
+                future.set_result(Confirmation.RETURNED)
+                return
+
+    def _watch(self) -> None:
+        """While something is pending, make sure that confirms come: a connection without any for 10 seconds is dropped."""
+        if self._watchdog is None:
+            left = self._progress + ANSWER_SECONDS - self._clock.monotonic()
+            self._watchdog = self._clock.call_later(left, self._check_progress)
+
+    def _check_progress(self) -> None:
+        self._watchdog = None
+        session = self._session
+        if session is None or not self._pending:
+            return
+        if session.blocked is not None:
+            self._progress = self._clock.monotonic()
+        if self._clock.monotonic() - self._progress < ANSWER_SECONDS:
+            self._watch()
+            return
+        session.drop(TransportError(f"{session.where}: no confirm for {ANSWER_SECONDS:.0f} seconds; it is connected again"))
+
+
+def _as_sent(properties: Mapping[str, Any], user: str) -> Mapping[str, Any]:
+    """RabbitMQ closes the channel for another user's `user_id` (406): leave it out."""
+    if properties.get("user_id") in (None, user):
+        return properties
+    return {name: value for name, value in properties.items() if name != "user_id"}

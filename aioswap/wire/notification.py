@@ -1,0 +1,111 @@
+"""A notification: one event that happened, with its metadata. Source: oslo.messaging `Notifier._notify`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+from aioswap.context import RequestContext
+from aioswap.wire.objects import VersionedObject
+from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
+from aioswap.wire.times import write_moment, write_timestamp
+from aioswap.wire.unread import Unread
+
+__all__ = ["CONTEXT_PREFIX", "UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+CONTEXT_PREFIX: Final = "_context_"
+UNIQUE_ID: Final = "_unique_id"
+
+
+class _Prefixed(dict[str, str]):
+    """A context's keys with their prefix: looked up where they are known, since adding it is slow."""
+
+    def __missing__(self, key: str) -> str:
+        return CONTEXT_PREFIX + key
+
+
+_PREFIXED: Final = _Prefixed({key: CONTEXT_PREFIX + key for key in RequestContext().to_wire(datetime(2026, 1, 1, tzinfo=UTC))})
+
+
+class Priority(StrEnum):
+    """The priorities of oslo.messaging, as in the envelope; routing keys have them in lower case."""
+
+    AUDIT = "AUDIT"
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+    SAMPLE = "SAMPLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification(Generic[T_co]):
+    """One event that happened, with its metadata.
+
+    Args:
+        message_id: its identity: the same in every copy.
+        publisher_id: who says it, `source:host`.
+        event_type: `object.action.phase`.
+        priority: as it came; compare it with `Priority`.
+        timestamp: when it was made, aware.
+        payload: what happened.
+        context: who asked, without `_context_` before the keys. It may hold secrets: never log it.
+        unique_id: the copy's id, None where the wire has none.
+        extra: what else the message held.
+    """
+
+    message_id: str
+    publisher_id: str
+    event_type: str
+    priority: str
+    timestamp: datetime
+    payload: T_co
+    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    unique_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def source(self) -> str:
+        """The part of the publisher id before the first colon: `nova-compute`."""
+        return self.publisher_id.partition(":")[0]
+
+    @property
+    def host(self) -> str | None:
+        """The part of the publisher id behind the first colon, None where there is none."""
+        return self.publisher_id.partition(":")[2] or None
+
+    def to_wire(self, moment: Callable[[datetime], object] = write_moment) -> dict[str, Any]:
+        """Return the inner message as plain JSON values, in Nova's order of keys.
+
+        Args:
+            moment: what writes a payload's datetime.
+        """
+        payload = self.payload
+        wire: dict[str, Any] = {
+            "message_id": self.message_id,
+            "publisher_id": self.publisher_id,
+            "event_type": self.event_type,
+            "priority": self.priority,
+            "payload": payload.to_wire(moment) if isinstance(payload, VersionedObject) else payload,
+            "timestamp": write_timestamp(self.timestamp),
+        }
+        if self.unique_id is not None:
+            wire[UNIQUE_ID] = self.unique_id
+        context = _made(self.context)
+        wire.update({_PREFIXED[key]: value for key, value in context.items()})
+        for key, value in _made(self.extra).items():
+            wire.setdefault(key, value)
+        return wire
+
+
+def _made(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping.made() if isinstance(mapping, Unread) else mapping
+
+
+InstanceActionVolumeSwapNotification: TypeAlias = Notification[InstanceActionVolumeSwapPayload]

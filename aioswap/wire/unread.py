@@ -1,0 +1,37 @@
+"""Parts of a message that few ask for: they are read when somebody does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+__all__ = ["Unread"]
+
+
+class Unread(Mapping[str, Any]):
+    """A mapping that is made by the first question to it. Its repr shows nothing of it.
+
+    Args:
+        read: makes it. It must give the same whenever it is called, and never fail.
+    """
+
+    __slots__ = ("_read", "_values")
+
+    def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:
+        self._read = read
+        self._values: Mapping[str, Any] | None = None
+
+    def made(self) -> Mapping[str, Any]:
+        """Return the mapping itself: quicker to walk."""
+        if self._values is None:
+            self._values = self._read()
+        return self._values
+
+    def __getitem__(self, key: str) -> Any:
+        return self.made()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.made())
+
+    def __len__(self) -> int:
+        return len(self.made())

@@ -1,0 +1,147 @@
+"""What the tests of consumers share: a memory transport on a manual clock, captured messages, and handlers with a script."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from aioswap.testing import ManualClock
+from aioswap.transports.base import NOTIFICATION_PROPERTIES, Confirmation, Delivery, Message
+from aioswap.transports.memory import MemoryTransport
+from aioswap.wire.notification import Notification
+
+__all__ = ["DEADLINE", "END", "ERROR", "FLAVOR", "START", "Bus", "Script", "body_of", "notification_body", "sample", "until"]
+
+DEADLINE = 20.0
+"""Seconds after which a test that waits has failed."""
+
+START, END, ERROR = (f"instance.volume_swap.{phase}" for phase in ("start", "end", "error"))
+FLAVOR = "flavor.create"
+
+_SAMPLES = Path(__file__).parent / "samples"
+_TURNS = 2_000
+
+
+@cache
+def _capture(name: str) -> Mapping[str, Any]:
+    return json.loads((_SAMPLES / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+def sample(name: str) -> Mapping[str, Any]:
+    """Return a captured message by its file's name."""
+    return _capture(name)
+
+
+def body_of(name: str) -> bytes:
+    """Return the body of a captured message as it was on the wire."""
+    captured = _capture(name)
+    return base64.b64decode(captured["body_base64"]) if "body_base64" in captured else captured["body"].encode()
+
+
+def notification_body(event_type: str = END, *, message_id: str | None = None, instance: str | None = None) -> bytes:
+    """Return a captured notification under another id, and about another instance if one is given."""
+    name = "nova34-others__" if event_type == FLAVOR else "nova34-v2-default__"
+    inner = json.loads(json.loads(_capture(name + event_type)["body"])["oslo.message"])
+    inner["message_id"] = message_id or str(uuid4())
+    if instance is not None:
+        inner["payload"]["nova_object.data"]["uuid"] = instance
+    return json.dumps({"oslo.version": "2.0", "oslo.message": json.dumps(inner)}).encode()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until `condition` holds."""
+    for _ in range(_TURNS):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("what the test waits for does not come")
+
+
+class Bus:
+    """A memory transport on a manual clock, and somebody who publishes on it."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.transport = MemoryTransport(clock=self.clock)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Open the transport; fail if the body takes too long."""
+        async with asyncio.timeout(DEADLINE), self.transport:
+            yield
+
+    async def publish(
+        self,
+        body: bytes,
+        *,
+        routing_key: str = "versioned_notifications.info",
+        exchange: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Any] = NOTIFICATION_PROPERTIES,
+        message_id: str | None = None,
+    ) -> Confirmation:
+        """Publish a message, and return what the broker says."""
+        message = Message(
+            routing_key=routing_key,
+            body=body,
+            exchange=exchange,
+            headers=headers or {},
+            properties=properties,
+            message_id=uuid4().hex if message_id is None else message_id,
+        )
+        async with self.transport.sender("test") as sender:
+            return await sender.send(message)
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages wait in `queue`."""
+        return self.transport.depths()[queue]
+
+    async def look(self, queue: str) -> list[Delivery]:
+        """Return what waits in `queue`, and leave it there."""
+        found = []
+        async with self.transport.browser(queue) as browser:
+            while (delivery := await browser.get()) is not None:
+                found.append(delivery)
+        return found
+
+
+class Script:
+    """A handler that remembers what it hears, and raises what is written, one call after the other; then it returns."""
+
+    def __init__(self, *acts: BaseException | None, clock: ManualClock | None = None) -> None:
+        self.heard: list[Notification[Any]] = []
+        self.times: list[float] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.finished = 0
+        self.cancelled = 0
+        self._acts = deque(acts)
+        self._clock = clock
+
+    async def handle(self, notification: Notification[Any]) -> None:
+        """Hear, wait at the gate, act."""
+        self.heard.append(notification)
+        if self._clock is not None:
+            self.times.append(self._clock.monotonic())
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        self.finished += 1
+        act = self._acts.popleft() if self._acts else None
+        if act is not None:
+            raise act
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of what was heard."""
+        return [notification.message_id for notification in self.heard]

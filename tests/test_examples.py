@@ -1,0 +1,49 @@
+"""Every example does what it says, and is short enough to be read at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_FOLDER = Path(__file__).parents[1] / "examples"
+_LONGEST = 40
+
+_PRINTED = {
+    "fake_hypervisor": {
+        "fine instance.volume_swap.end",
+        "full instance.volume_swap.error OSError",
+        "slow instance.volume_swap.error CancelledError",
+        "the service saw: None OSError('no space left on device')",
+    },
+    "first_steps": {
+        "instance.volume_swap.start on compute-1: vol-1 -> vol-2",
+        "instance.volume_swap.end on compute-1: vol-1 -> vol-2",
+    },
+    "react_to_failures": {
+        "paged: no space left on device",
+        "dead letters: ['__main__.page: a slip of ours: nobody has to wake up']",
+    },
+}
+"""Some of the lines of each."""
+
+
+@pytest.mark.parametrize("name", sorted(_PRINTED))
+def test_an_example_prints_what_it_is_about(name: str) -> None:
+    done = subprocess.run([sys.executable, str(_FOLDER / f"{name}.py")], capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert set() == _PRINTED[name] - {line.strip() for line in done.stdout.splitlines()}
+
+
+def test_every_example_is_tried() -> None:
+    assert sorted(_PRINTED) == sorted(path.stem for path in _FOLDER.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", sorted(_PRINTED))
+def test_an_example_is_short(name: str) -> None:
+    lines = (_FOLDER / f"{name}.py").read_text().count("\n")
+
+    assert lines <= _LONGEST

@@ -1,0 +1,19 @@
+"""RabbitMQ does what every transport does: the whole suite, with another driver."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from tests.transports.driver import Driver
+from tests.transports.rabbit_driver import rabbit_driver
+from tests.transports.test_contract import *  # noqa: F403  # its tests and fixtures, but for the driver
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+async def driver(amqp_url: str) -> AsyncGenerator[Driver]:
+    async with rabbit_driver(amqp_url) as driver:
+        yield driver

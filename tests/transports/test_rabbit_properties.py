@@ -1,0 +1,161 @@
+"""AMQP's properties and tables, byte by byte."""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pamqp.header
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands
+
+from aioswap.transports.base import NOTIFICATION_PROPERTIES
+from aioswap.transports.rabbit_properties import decode_properties, encode_properties, short_string
+
+_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 63) - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)).map(lambda when: when.replace(microsecond=0)),  # noqa: DTZ001
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=60), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(headers=st.dictionaries(st.text(max_size=60), _values, max_size=5), identity=st.text(max_size=60))
+def test_headers_come_back_as_they_went(headers: dict[str, Any], identity: str) -> None:
+    encoded = encode_properties(identity, headers, {})
+
+    assert (identity, headers, {}) == decode_properties(encoded)
+
+
+def test_every_property_comes_back() -> None:
+    properties = {
+        "content_type": "text/plain",
+        "content_encoding": "utf-8",
+        "delivery_mode": 2,
+        "priority": 9,
+        "correlation_id": "c",
+        "reply_to": "r",
+        "expiration": "60000",
+        "timestamp": datetime(2026, 11, 22, 14, 13, 4, tzinfo=UTC),
+        "type": "é",
+        "user_id": "u",
+        "app_id": "a",
+        "cluster_id": "k",
+    }
+    encoded = encode_properties("m", {}, properties)
+
+    assert ("m", {}, properties) == decode_properties(encoded)
+
+
+def test_a_property_that_is_none_is_left_out() -> None:
+    assert encode_properties("m", {}, {}) == encode_properties("m", {}, {"type": None, "priority": None})
+
+
+def test_a_notification_has_the_properties_that_kombu_writes() -> None:
+    encoded = encode_properties("id", {}, NOTIFICATION_PROPERTIES)
+
+    # wire.md section 1: flags 0xf800, and message_id (0x0080), which oslo accepts.
+    assert b"\xf8\x80\x10application/json\x05utf-8\x00\x00\x00\x00\x02\x00\x02id" == encoded
+
+
+def test_another_client_reads_what_is_written() -> None:
+    headers = {"text": "é", "number": -5, "real": 0.1, "yes": True, "none": None, "list": [1, {"k": "v"}], "bytes": b"\xff"}
+    encoded = encode_properties("m", headers, {"priority": 3})
+    read = pamqp.header.ContentHeader()
+    read.unmarshal(struct.pack(">HHQ", 60, 0, 0) + encoded)
+
+    assert ("m", 3) == (read.properties.message_id, read.properties.priority)
+    assert headers == read.properties.headers
+
+
+def test_what_another_client_writes_is_read() -> None:
+    headers: dict[str, Any] = {
+        "a": -100,
+        "b": 1000,
+        "c": 1 << 40,
+        "d": 200,
+        "e": "s",
+        "f": [True],
+        "g": {"h": None},
+        "i": Decimal("1.5"),
+    }
+    written = commands.Basic.Properties(headers=headers, message_id="m", message_type="t").marshal()
+
+    assert ("m", headers, {"type": "t"}) == decode_properties(written)
+
+
+@pytest.mark.parametrize("value", [Decimal("-12.345"), Decimal("0"), Decimal("7"), bytearray(b"\x00\xff"), (1, 2)])
+def test_values_that_brokers_and_copies_hold_come_back_equal(value: object) -> None:
+    _, headers, _ = decode_properties(encode_properties("m", {"h": value}, {}))
+
+    assert (list(value) if isinstance(value, tuple) else value) == headers["h"]
+
+
+def test_a_value_that_amqp_does_not_know_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="object"):
+        encode_properties("m", {"h": object()}, {})
+
+
+def test_a_time_beyond_the_years_is_left_out() -> None:
+    flags, milliseconds = struct.pack(">H", 0x0040), struct.pack(">Q", 1_790_000_000_000)
+
+    assert (None, {}, {"timestamp": None}) == decode_properties(flags + milliseconds)
+
+
+def test_text_that_is_no_utf8_is_kept_as_bytes() -> None:
+    table = b"\x01hS" + struct.pack(">I", 1) + b"\xff"
+    encoded = struct.pack(">HI", 0x2000, len(table)) + table
+
+    assert (None, {"h": b"\xff"}, {}) == decode_properties(encoded)
+
+
+def test_a_short_string_that_is_no_utf8_is_read_all_the_same() -> None:
+    assert ("\ufffdk", 3) == short_string(b"\x02\xffk", 0)
+
+
+def test_tables_nested_too_deep_are_refused() -> None:
+    inner = b""
+    for _ in range(2000):
+        inner = b"\x01hF" + struct.pack(">I", len(inner)) + inner
+    encoded = struct.pack(">HI", 0x2000, len(inner)) + inner
+
+    with pytest.raises(ValueError, match="deeper"):
+        decode_properties(encoded)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80\x00",
+        b"\x80\x00\x05abc",
+        b"\x20\x00\x00\x00\x00\x09\x01h",
+        b"\x20\x00\x00\x00\x00\x03\x01h?",
+        b"\x20\x00\x00\x00\x00\x07\x01hS\x00\x00\x00\xff",
+        b"\x00\x40\x00",
+        b"\x08\x00",
+    ],
+)
+def test_properties_that_are_broken_are_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"cannot be read|too early"):
+        decode_properties(data)
+
+
+@given(data=st.binary(max_size=200))
+def test_no_bytes_do_more_than_a_value_error(data: bytes) -> None:
+    try:
+        identity, headers, properties = decode_properties(b"\xff\xfc" + data)
+    except ValueError:
+        return
+
+    assert isinstance(identity, str | None)
+    assert isinstance(headers, dict)
+    assert isinstance(properties, dict)
