@@ -19,9 +19,8 @@ from tests.bus import DEADLINE
 
 
 def own_frames() -> list[str]:
-    return [
-        frame.name for frame in traceback.extract_stack() if "/aioswap/" in frame.filename and "/tests/" not in frame.filename
-    ]
+    own = Path(aioswap.__file__).parent
+    return [frame.name for frame in traceback.extract_stack() if own in Path(frame.filename).parents]
 
 
 class TracingOutbox(MemoryOutbox):
@@ -52,5 +51,5 @@ async def test_at_most_four_frames_to_the_outbox_and_three_to_a_handler() -> Non
         await swap({"uuid": "1"}, "old", "new")
         await asyncio.wait_for(done.wait(), DEADLINE)
 
-    assert [True, True] == [len(frames) <= 4 for frames in outbox.frames], outbox.frames
-    assert len(handled[0]) <= 3, handled[0]
+    assert [True, True] == [1 <= len(frames) <= 4 for frames in outbox.frames], outbox.frames
+    assert 1 <= len(handled[0]) <= 3, handled[0]
