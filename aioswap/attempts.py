@@ -57,6 +57,16 @@ class Attempt:
         """What tells the attempts of one key apart."""
         return self.heard[0].message_id if self.key.request_id is None else ""
 
+    @property
+    def global_request_id(self) -> str | None:
+        """The first that is told."""
+        return next((one.global_request_id for one in self.heard if one.global_request_id), None)
+
+    @property
+    def first_seen(self) -> datetime:
+        """The first arrival."""
+        return min(one.arrived for one in self.heard)
+
     def judge(self, now: datetime, stuck_after: timedelta) -> Verdict:
         """Return the verdict at `now`."""
         starts = self._starts()
@@ -85,12 +95,12 @@ class Attempt:
         end, inferred = verdict.decided_by, verdict.inferred
         evidence = (*self.heard, end) if end and inferred else self.heard
         start = next((one for one in self.heard if one.phase == "start"), None)
-        since = min(one.arrived for one in self.heard)
+        since = self.first_seen
         until = end.arrived if end and not inferred else now
         return Swap(
             **self.key._asdict(),
             host=self._starts()[-1].host,
-            global_request_id=next((one.global_request_id for one in self.heard if one.global_request_id), None),
+            global_request_id=self.global_request_id,
             project_id=next((one.project_id for one in self.heard if one.project_id), None),
             state=verdict.state,
             started_at=start.timestamp if start else None,

@@ -98,10 +98,6 @@ class Consumer:
         hooks: Iterable[Hook] = (),
         clock: Clock | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency={concurrency}: give 1 or more")
-        if handler_timeout is not None and handler_timeout <= 0:
-            raise ValueError(f"handler_timeout={handler_timeout}: give seconds above 0, or None for no limit")
         self._transport = transport
         self._subscription = Subscription(
             pool=pool,

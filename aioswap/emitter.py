@@ -1,6 +1,6 @@
 """The emitter: tells of swaps, as Nova would. A swap never fails, hangs or is cancelled because of it.
 
-Everything goes through the outbox; a relay of the emitter's own publishes from there (design: Emitting).
+Everything goes through the outbox; a relay of the emitter's own publishes from there.
 """
 
 from __future__ import annotations

@@ -71,11 +71,6 @@ class Heard:
         return self.arrival[0]
 
     @property
-    def source(self) -> str:
-        """The publisher id's part before the colon."""
-        return self.publisher_id.partition(":")[0]
-
-    @property
     def host(self) -> str | None:
         """The publisher id's part behind the colon, None where there is none."""
         return self.publisher_id.partition(":")[2] or None

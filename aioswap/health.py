@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["ConsumerHealth", "EmitterHealth", "LinkHealth"]
+__all__ = ["ConsumerHealth", "EmitterHealth", "LinkHealth", "TrackerHealth"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +61,25 @@ class ConsumerHealth:
     dead_letters: int = 0
     queue_depth: int | None = None
     """Messages ready in the consumer's queue when last seen; None: not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerHealth:
+    """A tracker, its receiving connections and its history. Counters count since it was made."""
+
+    links: tuple[LinkHealth, ...] = ()
+    """One for each transport, in their order."""
+    received: int = 0
+    """Deliveries that might say something about swaps and were parsed."""
+    skipped: int = 0
+    """Foreign notifications, acknowledged."""
+    unreadable: int = 0
+    """Deliveries that might have said something and could not be read: logged and acknowledged."""
+    evicted: int = 0
+    """Attempts that memory has forgotten to make room. The history, if there is one, still knows them."""
+    unsaved: int = 0
+    """Changes that wait to be written to the history."""
+    lost: int = 0
+    """Changes that the history never got, for its disk failed."""
+    trouble: str | None = None
+    """Why the history can't be written now; None: no trouble, or no history."""

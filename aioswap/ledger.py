@@ -127,7 +127,7 @@ class SwapLedger:
 
     def running(self, now: datetime) -> list[Swap]:
         """Return the attempts that run at `now`, the newest last. Stuck ones are not among them."""
-        return [swap for swap in self._shown(self._unfinished(), now, self._stuck_after) if swap.state is SwapState.RUNNING]
+        return self._shown(self._unfinished(now, self._stuck_after, SwapState.RUNNING), now, self._stuck_after)
 
     def stuck(self, now: datetime, older_than: float | None = None) -> list[Swap]:
         """Return the attempts that are stuck at `now`, the newest last.
@@ -142,7 +142,7 @@ class SwapLedger:
         if older_than is not None and not 0 <= older_than <= _LONGEST:
             raise ValueError(f"older_than={older_than!r}: give seconds, 0 to {_LONGEST:.0f}")
         limit = self._stuck_after if older_than is None else timedelta(seconds=older_than)
-        return [swap for swap in self._shown(self._unfinished(), now, limit) if swap.state is SwapState.STUCK]
+        return self._shown(self._unfinished(now, limit, SwapState.STUCK), now, limit)
 
     def find(
         self,
@@ -157,8 +157,7 @@ class SwapLedger:
     ) -> list[Swap]:
         """Return the attempts for which everything holds that is given, as they are known at `now`, the newest last.
 
-        They stand in order of arrival of the first notification of each, and attempts without a request id that differ in
-        nothing else in the order in which they happened.
+        They stand in order of arrival of the first notification of each, those of one key in the order of that key.
 
         Args:
             now: the moment.
@@ -170,14 +169,16 @@ class SwapLedger:
             since: the first notification arrived then or later.
         """
         accounts = self._accounts if instance is None else self._by_subject.get(("instance", instance), {})
-        wanted = ((1, instance), (2, old), (3, new), (4, request_id))
-        matching = [account for account in accounts.values() if all(each in (None, account.key[at]) for at, each in wanted)]
-        swaps = self._shown((attempt for account in matching for attempt in account.attempts), now, self._stuck_after)
-        return [
-            swap
-            for swap in swaps
-            if global_request_id in (None, swap.global_request_id) and (since is None or swap.first_seen >= since)
-        ]
+        given = [(at, value) for at, value in enumerate((None, instance, old, new, request_id)) if value is not None]
+        matching = [account for account in accounts.values() if all(account.key[at] == value for at, value in given)]
+        found = (
+            attempt
+            for account in matching
+            for attempt in account.attempts
+            if (global_request_id is None or attempt.global_request_id == global_request_id)
+            and (since is None or attempt.first_seen >= since)
+        )
+        return self._shown(found, now, self._stuck_after)
 
     def get(self, request_id: str, now: datetime | None = None) -> Swap | None:
         """Return the newest attempt of a request, None if there is none.
@@ -222,8 +223,7 @@ class SwapLedger:
         """Keep a sign for the attempts that it is about, those that are known and those to come; None: a duplicate."""
         if not self._signs.add(subject, sign):
             return None
-        accounts = list(self._by_subject.get(subject, {}).values())
-        for account in accounts:
+        for account in (accounts := list(self._by_subject.get(subject, {}).values())):
             account.add(sign=sign)
         return accounts
 
@@ -290,10 +290,10 @@ class SwapLedger:
         if len(self._forgotten) > _FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 
-    def _unfinished(self) -> list[Attempt]:
-        numbers = dict.fromkeys(number for number, _ in self._open)
-        return [attempt for number in numbers for attempt in self._numbered[number].attempts]
+    def _unfinished(self, now: datetime, stuck_after: timedelta, state: SwapState) -> list[Attempt]:
+        accounts = [self._numbered[number] for number in dict.fromkeys(number for number, _ in self._open)]
+        attempts = [attempt for account in accounts for attempt in account.attempts]
+        return [attempt for attempt in attempts if attempt.judge(now, stuck_after).state is state]
 
-    def _shown(self, attempts: Iterable[Attempt], now: datetime, stuck_after: timedelta) -> list[Swap]:
-        ordered = sorted(attempts, key=lambda attempt: attempt.place)
-        return [attempt.swap(now, stuck_after, self._spans) for attempt in ordered]
+    def _shown(self, attempts: Iterable[Attempt], now: datetime, limit: timedelta) -> list[Swap]:
+        return [attempt.swap(now, limit, self._spans) for attempt in sorted(attempts, key=lambda attempt: attempt.place)]

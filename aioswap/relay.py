@@ -1,7 +1,7 @@
 """The relay: publishes what an outbox holds, in order, and removes what the broker has confirmed.
 
 At most `WINDOW` messages are unconfirmed at a time. Trouble with the connection: all of them go back, and the replay begins
-at the lowest. Refused by the broker: the gate of that routing key closes, other keys flow (design: Emitting).
+at the lowest. Refused by the broker: the gate of that routing key closes, other keys flow.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def _succeeds(command: list[str], environment: dict[str, str] | None = None) -> 
 
 
 def make_certificates(folder: Path) -> None:
-    """Write into `folder`: `ca.pem`, a certificate for 127.0.0.1 (`server.pem`, `.key`) and one for a client (`client`)."""
+    """Write into `folder`: `ca.pem`; a certificate for 127.0.0.1 and one for a client (`server` and `client`, `.pem`, `.key`);
+    and the client's key with a password (`locked.key`)."""
     _openssl(folder, "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=aioswap-tests -keyout ca.key -out ca.pem")
     for name, extension in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
         (folder / f"{name}.ext").write_text(f"{extension}\n")
@@ -92,6 +93,7 @@ def make_certificates(folder: Path) -> None:
             f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile {name}.ext -out {name}.pem"
         )
         _openssl(folder, signing)
+    _openssl(folder, "rsa -in client.key -aes256 -passout pass:secret -out locked.key")
 
 
 def _openssl(folder: Path, arguments: str) -> None:
@@ -251,7 +253,7 @@ class Proxy:
         self._refusing = False
         self._flow = {direction: asyncio.Event() for direction in Direction}
         self._links: set[_Link] = set()
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.dropping: set[Direction] = set()
         self.delay = 0.0
         self.accepted = 0
@@ -275,9 +277,12 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         self.reset()
-        if self._waiting:
-            await asyncio.wait(self._waiting)
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
         await self._server.wait_closed()
+        await self.settled()
 
     def heal(self) -> None:
         """Forward everything again."""
@@ -321,29 +326,33 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        if self._refusing:
-            writer.transport.abort()
-            return
-        assert self._target.hostname is not None
-        try:
-            upstream = await asyncio.open_connection(self._target.hostname, self._target.port)
-        except OSError:
-            writer.transport.abort()
-            return
-        self.sent.append(bytearray())
-        link = _Link(client=writer.transport, broker=upstream[1].transport)
-        self._links.add(link)
         task = asyncio.current_task()
         assert task is not None
-        self._waiting.add(task)
+        self._serving.add(task)
+        try:
+            if not self._refusing:
+                await self._forward(reader, writer)
+        finally:
+            self._serving.discard(task)
+            writer.transport.abort()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert self._target.hostname is not None
+        try:
+            broker_reader, broker_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+        except OSError:
+            return
+        record = bytearray()
+        self.sent.append(record)
+        link = _Link(client=writer.transport, broker=broker_writer.transport)
+        self._links.add(link)
         try:
             async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._pump(reader, upstream[1], Direction.UP, link, self.sent[-1]))
-                pumps.create_task(self._pump(upstream[0], writer, Direction.DOWN, link, bytearray()))
+                pumps.create_task(self._pump(reader, broker_writer, Direction.UP, link, record))
+                pumps.create_task(self._pump(broker_reader, writer, Direction.DOWN, link, bytearray()))
         finally:
             link.abort()
             self._links.discard(link)
-            self._waiting.discard(task)
 
     async def _pump(
         self,

@@ -42,7 +42,7 @@ WIRE_ORDER = [
     "service_catalog",
     "project_name",
 ]
-"""As nova 34 writes it (wire.md 3.4)."""
+"""As nova 34 writes it."""
 
 
 class _OsloContext:

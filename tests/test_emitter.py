@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aioswap.wire.instances import swap_payload
 
 from aioswap.clock import Clock
 from aioswap.context import RequestContext, request_context
@@ -24,6 +23,7 @@ from aioswap.testing import ManualClock
 from aioswap.transports.base import Confirmation, Message, Reservation
 from aioswap.transports.memory import MemoryTransport
 from aioswap.wire.events import volume_swap
+from aioswap.wire.instances import swap_payload
 from tests.bus import DEADLINE, declare, phases, told
 
 SERVER = {"uuid": "6b5ae6ba-0f3a-4c0c-9b0f-0d5a6a4f1c11"}

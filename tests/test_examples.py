@@ -29,20 +29,47 @@ _PRINTED = {
 }
 """Some of the lines of each."""
 
+_ON_RABBITMQ = {"first_steps_on_rabbitmq": "first_steps"}
+"""Examples that take a broker's URL, and print what another one prints."""
+
+_OTHERS = {"polling_beside_listening"}
+"""Examples that print figures of time."""
+
 
 @pytest.mark.parametrize("name", sorted(_PRINTED))
 def test_an_example_prints_what_it_is_about(name: str) -> None:
     done = subprocess.run([sys.executable, str(_FOLDER / f"{name}.py")], capture_output=True, text=True, check=False)
 
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (0, False) == (done.returncode, "Traceback" in done.stderr)
     assert set() == _PRINTED[name] - {line.strip() for line in done.stdout.splitlines()}
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize("name", sorted(_ON_RABBITMQ))
+def test_an_example_on_rabbitmq_prints_the_same(name: str, amqp_url: str) -> None:
+    command = [sys.executable, str(_FOLDER / f"{name}.py"), amqp_url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert set() == _PRINTED[_ON_RABBITMQ[name]] - {line.strip() for line in done.stdout.splitlines()}
+
+
+def test_listening_learns_of_the_end_while_polling_learns_that_there_was_one() -> None:
+    command = [sys.executable, str(_FOLDER / "polling_beside_listening.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    listening, polling = done.stdout.splitlines()
+
+    assert 0 == done.returncode
+    assert "listening: instance.volume_swap.end after" in listening
+    assert "0 requests" in listening
+    assert "requests" in polling
+
+
 def test_every_example_is_tried() -> None:
-    assert sorted(_PRINTED) == sorted(path.stem for path in _FOLDER.glob("*.py"))
+    assert sorted({*_PRINTED, *_ON_RABBITMQ, *_OTHERS}) == sorted(path.stem for path in _FOLDER.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", sorted(_PRINTED))
+@pytest.mark.parametrize("name", sorted({*_PRINTED, *_ON_RABBITMQ, *_OTHERS}))
 def test_an_example_is_short(name: str) -> None:
     lines = (_FOLDER / f"{name}.py").read_text().count("\n")
 

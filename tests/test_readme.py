@@ -13,7 +13,7 @@ import aioswap
 
 _ROOT = Path(__file__).parents[1]
 _TEXT = (_ROOT / "README.md").read_text()
-_LONGEST = 100
+_LONGEST = 120
 """Lines: a screen and a half."""
 
 

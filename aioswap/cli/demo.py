@@ -25,6 +25,9 @@ from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
 
 __all__ = ["command", "play"]
 
+_EXCHANGE = "aioswap-demo"
+"""On RabbitMQ; made durable if it is missing. Nova's is never touched."""
+
 _PATIENCE = 10.0
 """Seconds to wait for a notification, more than a swap of the demo takes."""
 
@@ -51,9 +54,7 @@ class _Plan:
 
 
 @click.command("demo")
-@click.option(
-    "--url", help="Use the RabbitMQ there (amqp, amqps, rabbit), not memory: whoever reads its exchange nova hears it."
-)
+@click.option("--url", help="Use the RabbitMQ there (amqp, amqps, rabbit), not memory: in an exchange of the demo's own.")
 @click.option(
     "--replay",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -77,7 +78,7 @@ def _transport(url: str | None) -> Transport:
     from aioswap.transports.rabbit import RabbitTransport
 
     try:
-        return RabbitTransport(url, exchange="nova", exchange_durable=False)
+        return RabbitTransport(url, exchange=_EXCHANGE, exchange_durable=True)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from error
 

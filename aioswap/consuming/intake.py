@@ -45,7 +45,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How a consumer handles: the part of its arguments that is no business of a transport."""
+    """How a consumer handles: the part of its arguments that is no business of a transport.
+
+    Raises:
+        ValueError: one of the values is outside its range.
+    """
 
     pool: str | None
     retry: RetryPolicy
@@ -53,6 +57,12 @@ class Rules:
     handler_timeout: float | None
     hooks: Hooks
     clock: Clock
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency={self.concurrency}: give 1 or more")
+        if self.handler_timeout is not None and self.handler_timeout <= 0:
+            raise ValueError(f"handler_timeout={self.handler_timeout}: give seconds above 0, or None for no limit")
 
 
 class Intake:

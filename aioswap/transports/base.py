@@ -42,7 +42,7 @@ MAX_BODY: Final = 1 << 20
 NOTIFICATION_PROPERTIES: Final[Mapping[str, Any]] = MappingProxyType(
     {"content_type": "application/json", "content_encoding": "utf-8", "delivery_mode": 2, "priority": 0}
 )
-"""AMQP basic properties of a notification: what kombu's JSON serializer needs, persistent (wire.md section 1)."""
+"""AMQP basic properties of a notification: what kombu's JSON serializer needs, persistent."""
 
 _NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
 

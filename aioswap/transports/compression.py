@@ -1,6 +1,6 @@
 """Undoing kombu's compression, within a size limit.
 
-Source: kombu `compression.py` (names), oslo `[oslo_messaging_rabbit] kombu_compression`, wire.md sections 5.1 and 6.4.
+Source: kombu `compression.py` (names), oslo `[oslo_messaging_rabbit] kombu_compression`, and what oslo's listener does.
 """
 
 from __future__ import annotations

@@ -57,13 +57,11 @@ class RabbitBrowser:
         self._settler.flush()  # so that what was given back is seen again
         self._waiting = asyncio.get_running_loop().create_future()
         self._session.write(pamqp.frame.marshal(spec.Basic.Get(queue=self._queue), self._channel.number))
-        delivery: Delivery | None
         try:
             async with self._session.guard(f"looking into the queue {self._queue}"):
-                delivery = await self._waiting
+                return await self._waiting
         finally:
             self._waiting = None
-        return delivery
 
     async def leave(self) -> None:
         """Tell the broker what was settled, and wait until it knows."""

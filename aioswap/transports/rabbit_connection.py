@@ -12,7 +12,7 @@ import itertools
 import logging
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from random import SystemRandom
@@ -24,7 +24,7 @@ from yarl import URL
 
 from aioswap.clock import Clock
 from aioswap.errors import TransportError
-from aioswap.transports.rabbit_errors import guarded
+from aioswap.transports.rabbit_errors import Guard
 from aioswap.transports.rabbit_frames import ChannelFrames, Factory
 from aioswap.transports.urls import Address, BrokerUrl
 
@@ -64,13 +64,27 @@ class Broker:
         return hosts
 
     def tls_context(self, url: BrokerUrl) -> ssl.SSLContext:
-        """Return what verifies the broker, by certificate and host name. Reads files."""
+        """Return what verifies the broker, by certificate and host name. Reads files.
+
+        Raises:
+            TransportError: a file is missing, unreadable, or not what it should be.
+        """
         if self.tls is not None:
             return self.tls
-        context = ssl.create_default_context(cafile=url.ca_file)
-        if url.cert_file is not None:
-            context.load_cert_chain(url.cert_file, url.key_file)
+        try:
+            context = ssl.create_default_context(cafile=url.ca_file)
+            if url.cert_file is not None:
+                context.load_cert_chain(url.cert_file, url.key_file, password=_no_password)
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror
+            text = f"the URL's certificates cannot be used, {reason}; check ssl_ca_file, ssl_cert_file and ssl_key_file"
+            raise TransportError(text) from None
         return context
+
+
+def _no_password() -> str:
+    """A key with a password cannot be used; without this OpenSSL would ask for it on the terminal."""
+    return ""
 
 
 class _Connection(aio_pika.Connection):
@@ -125,17 +139,15 @@ class Session:
             assert self._factory.frames.transport is not None
             self._factory.frames.transport.write(data)
 
-    def guard(self, doing: str, seconds: float = ANSWER_SECONDS) -> AbstractAsyncContextManager[None]:
+    def guard(self, doing: str, seconds: float = ANSWER_SECONDS) -> Guard:
         """Give the body `seconds`; what goes wrong is a `TransportError` with the first cause."""
-        return guarded(f"{self.where}: {doing}", self.clock, seconds, lambda: self.cause)
+        return Guard(f"{self.where}: {doing}", self.clock, seconds, lambda: self.cause)
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel of aiormq's."""
         assert self._driver is not None
-        opened: AbstractChannel
         async with self.guard("opening a channel"):
-            opened = await self._driver.channel(publisher_confirms=confirms)
-        return opened
+            return await self._driver.channel(publisher_confirms=confirms)
 
     def watch(self, channel: AbstractChannel, frames: ChannelFrames) -> None:
         """Give the frames of `channel` to `frames` first."""
@@ -150,7 +162,7 @@ class Session:
             TransportError: with the first cause.
         """
         self._factory = factory
-        async with guarded(f"connecting to {self.where}", self.clock, _CONNECT_SECONDS, lambda: self.cause):
+        async with Guard(f"connecting to {self.where}", self.clock, _CONNECT_SECONDS, lambda: self.cause):
             await connection.connect()
         assert connection.transport is not None
         self._driver = connection.transport.connection
@@ -168,7 +180,7 @@ class Session:
         timer = self.clock.call_later(_CLOSE_SECONDS, transport.abort)
         try:
             with contextlib.suppress(TransportError):
-                async with guarded(f"closing {self.where}", self.clock, 2 * _CLOSE_SECONDS):
+                async with Guard(f"closing {self.where}", self.clock, 2 * _CLOSE_SECONDS):
                     await connection.close()
         finally:
             timer.cancel()
@@ -183,8 +195,7 @@ async def connected(broker: Broker, address: Address, url: BrokerUrl, label: str
         TransportError: the host is away, refuses, or is too slow.
     """
     session = Session(str(address), address.user, broker.clock)
-    async with guarded(f"reading the certificates for {session.where}", broker.clock, _CONNECT_SECONDS):
-        tls = await asyncio.to_thread(broker.tls_context, url) if address.tls else None
+    tls = await asyncio.to_thread(broker.tls_context, url) if address.tls else None
     factory = Factory(session.where, tls, session.lost, session.set_blocked)
     heartbeat = broker.heartbeat if url.heartbeat is None else url.heartbeat
     own_version = version("aioswap")

@@ -6,8 +6,8 @@ request: aiormq keeps some of each until the connection ends.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from aiormq.abc import AbstractChannel
 
@@ -18,6 +18,8 @@ from aioswap.transports.topology import QueueDeclaration
 
 __all__ = ["Control"]
 
+T = TypeVar("T")
+
 
 class Control:
     """Requests that are not about single messages."""
@@ -26,14 +28,13 @@ class Control:
         self._session = session
         self._channel: AbstractChannel | None = None
 
-    @asynccontextmanager
-    async def _request(self, doing: str) -> AsyncGenerator[AbstractChannel]:
-        """Give a channel; after an error the next request gets a new one."""
-        if self._channel is None:
-            self._channel = await self._session.channel()
+    async def _ask(self, doing: str, request: Callable[[AbstractChannel], Awaitable[T]]) -> T:
+        """Make one request; after an error the next one gets a new channel."""
         try:
+            if self._channel is None:
+                self._channel = await self._session.channel()
             async with self._session.guard(doing):
-                yield self._channel
+                return await request(self._channel)
         except TransportError:
             self._channel = None
             raise
@@ -44,31 +45,37 @@ class Control:
         Raises:
             TransportError: it is missing, or may not be created.
         """
+        doing = f"looking for the exchange {exchange}"
         try:
-            async with self._request(f"looking for the exchange {exchange}") as channel:
-                await channel.exchange_declare(exchange, passive=True)
+            await self._ask(doing, lambda channel: channel.exchange_declare(exchange, passive=True))
         except Answered as error:
             if error.code != 404:
                 raise
             if durable is None:
                 raise self._no_exchange(exchange) from None
-            async with self._request(f"creating the exchange {exchange}") as channel:
-                await channel.exchange_declare(exchange, exchange_type="topic", durable=durable)
+            await self._declare_exchange(exchange, "topic", durable)
 
     def _no_exchange(self, exchange: str) -> TransportError:
         remedy = "start Nova first, correct `exchange`, or let it be created with `exchange_durable`, exactly as Nova would"
         return answered(404, f"no exchange '{exchange}'", self._session.where, remedy)
 
-    async def declare_exchange(self, exchange: str) -> None:
+    async def declare_pool_exchange(self, exchange: str) -> None:
         """Declare a pool's own exchange."""
-        async with self._request(f"declaring the exchange {exchange}") as channel:
-            await channel.exchange_declare(exchange, exchange_type="direct", durable=True)
+        await self._declare_exchange(exchange, "direct", durable=True)
+
+    async def _declare_exchange(self, exchange: str, kind: str, durable: bool) -> None:
+        await self._ask(
+            f"declaring the exchange {exchange}",
+            lambda channel: channel.exchange_declare(exchange, exchange_type=kind, durable=durable),
+        )
 
     async def declare_queue(self, queue: QueueDeclaration, *, durable: bool = True) -> str | None:
         """Declare `queue`. A queue that exists with other properties is left as it is: the broker's words are returned."""
         try:
-            async with self._request(f"declaring the queue {queue.name}") as channel:
-                await channel.queue_declare(queue.name, durable=durable, arguments=dict(queue.arguments))
+            await self._ask(
+                f"declaring the queue {queue.name}",
+                lambda channel: channel.queue_declare(queue.name, durable=durable, arguments=dict(queue.arguments)),
+            )
         except Answered as error:
             if error.code != 406:
                 raise
@@ -81,16 +88,15 @@ class Control:
         Raises:
             TransportError: there is no such queue.
         """
-        async with self._request(f"looking for the queue {queue}") as channel:
-            told = await channel.queue_declare(queue, passive=True)
+        doing = f"looking for the queue {queue}"
+        told = await self._ask(doing, lambda channel: channel.queue_declare(queue, passive=True))
         return told.message_count or 0
 
     async def bind(self, queue: str, exchange: str, routing_key: str) -> None:
         """Let `queue` get what is published to `exchange` with `routing_key`."""
-        async with self._request(f"binding the queue {queue} to the exchange {exchange}") as channel:
-            await channel.queue_bind(queue, exchange, routing_key)
+        doing = f"binding the queue {queue} to the exchange {exchange}"
+        await self._ask(doing, lambda channel: channel.queue_bind(queue, exchange, routing_key))
 
     async def delete_queue(self, queue: str) -> None:
         """Delete `queue`, with what is in it."""
-        async with self._request(f"deleting the queue {queue}") as channel:
-            await channel.queue_delete(queue)
+        await self._ask(f"deleting the queue {queue}", lambda channel: channel.queue_delete(queue))

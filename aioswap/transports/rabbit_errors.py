@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Final
 
 from aiormq.exceptions import (
@@ -28,7 +28,7 @@ from aiormq.exceptions import (
 from aioswap.clock import Clock
 from aioswap.errors import TransportError
 
-__all__ = ["LOGIN_REMEDY", "Answered", "answered", "guarded", "translate"]
+__all__ = ["LOGIN_REMEDY", "Answered", "Guard", "answered", "translate"]
 
 _CODES: Final = {
     ChannelAccessRefused: 403,
@@ -109,15 +109,12 @@ def _what_happened(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-_DRIVER: Final = (AMQPError, ChannelInvalidStateError, OSError)
-"""What the driver raises, but `CancelledError` and `TimeoutError`."""
+_DRIVER: Final = (AMQPError, ChannelInvalidStateError, OSError, asyncio.CancelledError)
+"""What the driver raises."""
 
 
-@asynccontextmanager
-async def guarded(
-    doing: str, clock: Clock, seconds: float, cause: Callable[[], TransportError | None] = lambda: None
-) -> AsyncGenerator[None]:
-    """Give the body `seconds`, and let nothing but `TransportError` and a wanted cancellation out.
+class Guard:
+    """Gives the body of an `async with` a deadline, and lets nothing but `TransportError` and a wanted cancellation out.
 
     Args:
         doing: what the body does, for the error's text.
@@ -125,16 +122,34 @@ async def guarded(
         seconds: then it is a `TransportError`.
         cause: returns what is known to have gone wrong first, if anything.
     """
-    task = asyncio.current_task()
-    asked = task.cancelling() if task is not None else 0
-    try:
-        async with clock.timeout(seconds):
-            yield
-    except asyncio.CancelledError as error:
-        if task is not None and task.cancelling() > asked:
-            raise
-        raise cause() or translate(error, doing) from None
-    except TimeoutError as error:
-        raise translate(error, doing) from None  # what went wrong since then follows from it
-    except _DRIVER as error:
-        raise cause() or translate(error, doing) from None
+
+    __slots__ = ("_asked", "_cause", "_doing", "_scope", "_task")
+
+    def __init__(
+        self, doing: str, clock: Clock, seconds: float, cause: Callable[[], TransportError | None] = lambda: None
+    ) -> None:
+        self._doing = doing
+        self._scope = clock.timeout(seconds)
+        self._cause = cause
+        self._task: asyncio.Task[object] | None = None
+        self._asked = 0
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._asked = self._cancellations()
+        await self._scope.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._scope.__aexit__(kind, error, traceback)
+        except TimeoutError as timeout:
+            raise translate(timeout, self._doing) from None  # what has gone wrong since follows from it
+        if isinstance(error, asyncio.CancelledError) and self._cancellations() > self._asked:
+            return
+        if isinstance(error, _DRIVER):
+            raise self._cause() or translate(error, self._doing) from None
+
+    def _cancellations(self) -> int:
+        return 0 if self._task is None else self._task.cancelling()

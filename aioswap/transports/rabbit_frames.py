@@ -211,7 +211,7 @@ class Frames(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. Without an error of its own: aiormq has heard nothing for three heartbeats."""
         reason = f"the connection was lost, {exc}" if exc is not None else "the broker was silent for three heartbeats"
-        self._tell(TransportError(f"{self._where}: {reason}; it is made again"))
+        self._tell(TransportError(f"{self._where}: {reason}; look at the network and the broker's log"))
         super().connection_lost(exc)
 
     def _tell(self, cause: TransportError) -> None:
@@ -224,7 +224,11 @@ class Factory(TransportFactory):
     """Makes aiormq's streams with `Frames` in front."""
 
     def __init__(
-        self, where: str, tls: ssl.SSLContext | None, lost: Callable[[TransportError], None], blocked: Callable[[str | None], None]
+        self,
+        where: str,
+        tls: ssl.SSLContext | None,
+        lost: Callable[[TransportError], None],
+        blocked: Callable[[str | None], None],
     ) -> None:
         self._where, self._tls, self._lost, self._blocked = where, tls, lost, blocked
         self.frames: Frames | None = None

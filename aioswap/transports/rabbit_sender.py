@@ -209,7 +209,7 @@ class RabbitSender:
                 await self._declare_defaults(control)
 
     async def _declare_defaults(self, control: Control) -> None:
-        """Declare oslo's default queues as oslo does: named as the routing key, without arguments (wire.md section 2.1)."""
+        """Declare oslo's default queues as oslo does: named as the routing key, without arguments."""
         while self._undeclared:
             key = self._undeclared[0]
             await control.declare_queue(QueueDeclaration(name=key), durable=bool(self._exchange_durable))

@@ -3,7 +3,7 @@
     rabbit://user:password@host1:5672,user:password@host2:5672/vhost?ssl=1&ssl_ca_file=/etc/ssl/ca.pem
 
 Nothing of a URL is ever shown in an error, but the name of an option: passwords stand in it.
-Source: oslo.messaging `TransportURL.parse`, the AMQP URI specification, wire.md section 5.1.
+Source: oslo.messaging `TransportURL.parse`, the AMQP URI specification.
 """
 
 from __future__ import annotations

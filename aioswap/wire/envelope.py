@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -21,8 +21,9 @@ from aioswap.wire.events import payload_type
 from aioswap.wire.notification import CONTEXT_PREFIX, UNIQUE_ID, Notification
 from aioswap.wire.payloads import InstanceActionVolumeSwapPayload, NestedVolumeSwap
 from aioswap.wire.reading import read_generic, read_object
-from aioswap.wire.times import read_timestamp, written_moment
+from aioswap.wire.times import read_timestamp
 from aioswap.wire.unread import Unread
+from aioswap.wire.writing import object_schema
 
 __all__ = ["decode", "encode"]
 
@@ -47,8 +48,13 @@ class _SwapMessageSchema:
 
 
 _read_swap: Final = TypeAdapter(Annotated[dict[str, Any], _SwapMessageSchema()]).validator.validate_json
-_write_json: Final = SchemaSerializer(
-    core_schema.any_schema(), config=core_schema.CoreConfig(ser_json_inf_nan="constants")
+_JSON: Final = core_schema.CoreConfig(ser_json_inf_nan="constants")
+_write_json: Final = SchemaSerializer(core_schema.any_schema(), config=_JSON).to_json
+_write_swap: Final = SchemaSerializer(
+    core_schema.typed_dict_schema(
+        {"payload": core_schema.typed_dict_field(object_schema(InstanceActionVolumeSwapPayload))}, extra_behavior="allow"
+    ),
+    config=_JSON,
 ).to_json
 
 
@@ -82,16 +88,13 @@ def encode(notification: Notification[Any]) -> bytes:
         TypeError: a value inside is none that JSON can say.
         ValueError: likewise, or a value holds itself.
     """
-    text = _dump(notification.to_wire(written_moment))
-    return _dump({_VERSION_KEY: "2.0", _MESSAGE_KEY: text})
-
-
-def _dump(value: Any) -> bytes:
     try:
-        return _write_json(value)
+        swap = type(notification.payload) is InstanceActionVolumeSwapPayload
+        text = _write_swap(notification.around(notification.payload)) if swap else _write_json(notification.to_wire())
     except ValueError:
         # lone surrogates, very deep nesting: what only the standard library can write
-        return json.dumps(value).encode()
+        text = json.dumps(notification.to_wire()).encode()
+    return _write_json({_VERSION_KEY: "2.0", _MESSAGE_KEY: text})
 
 
 def _read(body: bytes | str) -> Notification[Any]:
@@ -109,10 +112,8 @@ def _read(body: bytes | str) -> Notification[Any]:
                 pass  # read again by the slow way, which finds out why
             else:
                 if payload_type(swap["event_type"]) is InstanceActionVolumeSwapPayload:
-                    rest = partial(_parse, text, _MESSAGE_KEY)
-                    return _notification(
-                        swap, swap["payload"], Unread(lambda: _context(rest())), Unread(lambda: _extra(rest()))
-                    )
+                    context, extra = Unread(partial(_reread, text, _context)), Unread(partial(_reread, text, _extra))
+                    return _notification(swap, swap["payload"], context, extra)
         message = _parse(text, _MESSAGE_KEY)
     if not isinstance(message, dict):
         raise DecodeError("message: should be a JSON object")
@@ -151,11 +152,16 @@ def _notification(
     )
 
 
-def _context(message: Mapping[str, Any]) -> dict[str, Any]:
+def _reread(text: str, part: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Return a part of an inner message whose payload was read before."""
+    return part(_parse(text, _MESSAGE_KEY))
+
+
+def _context(message: dict[str, Any]) -> dict[str, Any]:
     return {key[_CUT:]: value for key, value in message.items() if key[:_CUT] == CONTEXT_PREFIX}
 
 
-def _extra(message: Mapping[str, Any]) -> dict[str, Any]:
+def _extra(message: dict[str, Any]) -> dict[str, Any]:
     extra = {key: value for key, value in message.items() if key not in _KNOWN and key[:_CUT] != CONTEXT_PREFIX}
     if isinstance(extra.get(UNIQUE_ID), str):
         del extra[UNIQUE_ID]

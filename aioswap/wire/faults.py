@@ -10,7 +10,7 @@ import json
 import re
 import traceback
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from aioswap.wire.payloads import ExceptionPayload
 
@@ -22,38 +22,67 @@ FAULT_BYTES: Final = 16 << 10
 _NAME_BYTES: Final = 256
 _MESSAGE_BYTES: Final = 4 << 10
 _TRACEBACK_BYTES: Final = 10 << 10
-_EXAMINED: Final = 64 << 10
+_EXAMINED: Final = 16 << 10
 """Characters at each end of a text that are looked at: masking costs time."""
 
 _MASK: Final = "***"
 
-# Every expression below takes time that is linear in the text: what repeats without a bound is possessive or is followed by
-# something that always matches, and nothing that repeats comes before the first fixed letters.
+# Every expression below takes time that is linear in the text: what repeats is bounded or possessive, or something that always
+# matches follows it, and nothing that repeats comes before the first fixed letters.
 _WORDS: Final = (
-    r"(?:pass(?:word|wd|phrase|code)|(?:(?<![a-z])|(?<=admin))pass(?![a-z])|secret|token|credential"
+    r"(?:pass(?:word|wd|phrase|code)|(?:(?<![a-z])|(?<=admin))pass(?![a-z])|(?<![a-z])pwd|secret|token|credential"
     r"|(?:api|auth|access|private|encryption|fernet|signing|ssh)[_-]?key|authorization|cookie)"
 )
-_QUOTED: Final = r"""[bru]{0,2}(?:"(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?|\\+["'][^\n]*?(?:\\+["']|(?=\n)|\Z))"""
+_QUOTED: Final = (
+    r'''[bru]{0,2}(?:"""(?:[^"\\]|\\.)*+"*+|"(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?|'''
+    r"""\\+["'][^\n]*?(?:\\+["']|(?=\n)|\Z))"""
+)
+_SPACE: Final = r"(?:\s|\\[trn]){0,8}"
 _SEVERAL: Final = r"[\[({][^\])}]*+[\])}]?"
-_BARE: Final = r"""[^\s,;&"')}\]]++"""
-_RULES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
+_BARE: Final = r"""(?:[^\s,;&"')}\]]|[,;"')}\]](?=\w))++"""
+
+
+class _Rule(NamedTuple):
+    """What is looked for, in texts that hold one of the needles in whatever case."""
+
+    needles: tuple[str, ...]
+    pattern: re.Pattern[str]
+    replacement: str | Callable[[re.Match[str]], str] = rf"\1{_MASK}"
+
+
+_NAMED: Final = re.compile(_WORDS, re.IGNORECASE)
+_NAMES: Final = ("pass", "pwd", "secret", "token", "credential", "key", "authorization", "cookie")
+_RULES: Final = (
     # a private key as files hold it
-    (re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL), _MASK),
+    _Rule(
+        ("-----begin",),
+        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL),
+        _MASK,
+    ),
     # scheme://user:password@host, and the several hosts of an oslo.messaging URL
-    (re.compile(r"(?<=://)\S++"), lambda match: _mask_address(match[0])),
+    _Rule(("://",), re.compile(r"(?<=://)\S++"), lambda match: _mask_address(match[0])),
     # HTTP headers that hold nothing else
-    (re.compile(r"((?:authorization|cookie)\s{0,8}[:=]\s{0,8})(?![\s\"'])[^\r\n\"']++", re.IGNORECASE), rf"\1{_MASK}"),
-    (re.compile(r"(\bbearer\s{1,8})[\w.~+/=-]++", re.IGNORECASE), rf"\1{_MASK}"),
+    _Rule(
+        ("authorization", "cookie"),
+        re.compile(r"((?:authorization|cookie)\s{0,8}[:=]\s{0,8})(?![\s\"'])[^\r\n\"']++", re.IGNORECASE),
+    ),
+    _Rule(("bearer",), re.compile(r"(\bbearer\s{1,8})[\w.~+/=-]++", re.IGNORECASE)),
     # --password secret
-    (re.compile(rf"(--[\w-]{{0,40}}?{_WORDS}[\w-]{{0,40}}\s{{1,8}})(?:{_QUOTED}|{_BARE})", re.IGNORECASE), rf"\1{_MASK}"),
+    _Rule(
+        ("--",),
+        re.compile(rf"(?<![\w-])(--[\w-]++)(\s{{1,8}})(?!--)(?:{_QUOTED}|{_BARE})"),
+        lambda match: f"{match[1]}{match[2]}{_MASK}" if _NAMED.search(match[1], 0, 200) else match[0],
+    ),
+    # <password>secret</password>
+    _Rule(_NAMES, re.compile(rf"({_WORDS}[\w.-]{{0,40}}>)[^<]++", re.IGNORECASE)),
     # password=secret, "password": "secret", 'password': b'secret', ('password', 'secret'), {\"password\": \"secret\"}
-    (
+    _Rule(
+        _NAMES,
         re.compile(
-            rf"""({_WORDS}[\w.-]{{0,40}}(?:\\*+["']?\s{{0,8}}(?:=>|[:=])|\\*+["']\s{{0,8}},)\s{{0,8}})"""
-            rf"""(?:{_QUOTED}|{_SEVERAL}|{_BARE})""",
+            rf"""({_WORDS}[\w.-]{{0,40}}(?:(?:\\*+["'])?{_SPACE}(?:=>|[:=])|\\*+["']{_SPACE},){_SPACE})"""
+            rf"""(?:(?:{_QUOTED})++|{_SEVERAL}|{_BARE})""",
             re.IGNORECASE,
         ),
-        rf"\1{_MASK}",
     ),
 )
 
@@ -73,8 +102,10 @@ def mask(text: str) -> str:
     Found are passwords in URLs, `key=value`, JSON, Python's reprs and command lines where the key's name tells it, HTTP's
     Authorization and cookies, and private keys. It is a net, not a proof: what has no name is not found.
     """
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+    lowered = text.lower()
+    for rule in _RULES:
+        if any(needle in lowered for needle in rule.needles):
+            text = rule.pattern.sub(rule.replacement, text)
     return text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from aioswap.context import RequestContext
 from aioswap.wire.objects import VersionedObject
 from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
-from aioswap.wire.times import write_moment, write_timestamp
+from aioswap.wire.times import write_timestamp
 from aioswap.wire.unread import Unread
 
 __all__ = ["CONTEXT_PREFIX", "UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority"]
@@ -53,7 +53,7 @@ class Notification(Generic[T_co]):
         publisher_id: who says it, `source:host`.
         event_type: `object.action.phase`.
         priority: as it came; compare it with `Priority`.
-        timestamp: when it was made, aware.
+        timestamp: when it was made, aware, in UTC. One that was read remembers its text, if that was an odd one.
         payload: what happened.
         context: who asked, without `_context_` before the keys. It may hold secrets: never log it.
         unique_id: the copy's id, None where the wire has none.
@@ -80,19 +80,19 @@ class Notification(Generic[T_co]):
         """The part of the publisher id behind the first colon, None where there is none."""
         return self.publisher_id.partition(":")[2] or None
 
-    def to_wire(self, moment: Callable[[datetime], object] = write_moment) -> dict[str, Any]:
-        """Return the inner message as plain JSON values, in Nova's order of keys.
-
-        Args:
-            moment: what writes a payload's datetime.
-        """
+    def to_wire(self) -> dict[str, Any]:
+        """Return the inner message as plain JSON values, in Nova's order of keys."""
         payload = self.payload
+        return self.around(payload.to_wire() if isinstance(payload, VersionedObject) else payload)
+
+    def around(self, payload: object) -> dict[str, Any]:
+        """Return the inner message with `payload` in the place of its own."""
         wire: dict[str, Any] = {
             "message_id": self.message_id,
             "publisher_id": self.publisher_id,
             "event_type": self.event_type,
             "priority": self.priority,
-            "payload": payload.to_wire(moment) if isinstance(payload, VersionedObject) else payload,
+            "payload": payload,
             "timestamp": write_timestamp(self.timestamp),
         }
         if self.unique_id is not None:

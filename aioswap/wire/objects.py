@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final, Self, get_args
 
@@ -66,7 +66,7 @@ class VersionedObject(BaseModel):
     """Field -> version of this class -> version of the objects in that field; "1.0" where it says nothing."""
     nested_classes: ClassVar[Mapping[str, type[VersionedObject]]] = {}
     """Field -> class of the objects in that field."""
-    _special: ClassVar[tuple[str, ...]] = ()
+    special: ClassVar[tuple[str, ...]] = ()
     """The fields that are no plain JSON in Python."""
     _newer: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Version -> the fields that it does not have."""
@@ -75,7 +75,7 @@ class VersionedObject(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Note once a class what reading and writing would else find out for each object."""
         kinds = {name: _kind(field) for name, field in cls.model_fields.items()}
-        cls._special = tuple(name for name, kind in kinds.items() if kind is not None)
+        cls.special = tuple(name for name, kind in kinds.items() if kind is not None)
         cls.nested_classes = {
             name: kind for name, kind in kinds.items() if kind is not None and issubclass(kind, VersionedObject)
         }
@@ -124,23 +124,33 @@ class VersionedObject(BaseModel):
         version = self.known_versions[-1] if self.known_versions else "1.0"
         return PREFIX, {_NAME: type(self).__name__, _NAMESPACE: "nova", _VERSION: version, _DATA: None}
 
-    def to_wire(self, moment: Callable[[datetime], object] = write_moment) -> dict[str, Any]:
-        """Return the object as plain JSON values, in the order of the wire.
-
-        Args:
-            moment: what writes a datetime.
-        """
+    def to_wire(self) -> dict[str, Any]:
+        """Return the object as plain JSON values, in the order of the wire."""
         prefix, wrapper = self._wrapper()
         data, present, extra = dict(self.__dict__), self.__pydantic_fields_set__, self.__pydantic_extra__
         # an object made in Python has no wrapper yet and is written whole
         if self.__pydantic_private__ is not None and (extra or len(present) != len(data)):
             data = {name: value for name, value in data.items() if name in present}
-        for name in self._special:
+        for name in self.special:
             if data.get(name) is not None:
-                data[name] = _plain(data[name], moment)
+                data[name] = _plain(data[name])
         if extra:
-            data.update((name, _plain(value, moment)) for name, value in extra.items())
+            data.update((name, _plain(value)) for name, value in extra.items())
         return {**wrapper, prefix + ".data": data}
+
+    def to_core(self) -> dict[str, Any]:
+        """Return what `to_wire` does, for `writing.object_schema` to write: objects and moments inside stay what they are.
+
+        Only what is usual can stay: for an object with absent or unknown fields, or another project's prefix, it is `to_wire`.
+        """
+        private = self.__pydantic_private__
+        if private is None:
+            wrapper = self._wrapper()[1]
+        elif len(self.__pydantic_fields_set__) == len(self.__dict__) and private["prefix"] == PREFIX:
+            wrapper = private["wrapper"]
+        else:
+            return self.to_wire()
+        return self.to_wire() if self.__pydantic_extra__ else {**wrapper, _DATA: self.__dict__}
 
     def at_version(self, version: str) -> Self:
         """Return this object as `version` of its class writes it.
@@ -231,14 +241,14 @@ def check_version(version: str, path: str) -> None:
         raise UnsupportedVersion(f"{path}: version {version} is of another major version than 1")
 
 
-def _plain(value: Any, moment: Callable[[datetime], object]) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return moment(value)
+        return write_moment(value)
     if isinstance(value, list | tuple):
-        return [_plain(item, moment) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item, moment) for key, item in value.items()}
-    return value.to_wire(moment) if isinstance(value, VersionedObject) else value
+        return {key: _plain(item) for key, item in value.items()}
+    return value.to_wire() if isinstance(value, VersionedObject) else value
 
 
 def _pinned(value: Any, version: str) -> Any:

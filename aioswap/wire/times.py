@@ -27,8 +27,8 @@ class _OddTime(datetime):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the time that `text` names."""
-        value = _aware(datetime.fromisoformat(text))
+        """Return the time that `text` names, in UTC."""
+        value = _aware(datetime.fromisoformat(text)).astimezone(UTC)
         odd = cls.combine(value.date(), value.timetz())
         odd.text = text
         return odd
@@ -47,14 +47,14 @@ def _kept_text(value: datetime) -> str | None:
 
 
 def read_moment(text: str) -> datetime:
-    """Return the moment that a payload's `text` names, aware; without a zone it is UTC.
+    """Return the moment that a payload's `text` names, in UTC; without a zone it is taken for UTC.
 
     Raises:
-        ValueError: `text` is no date with a time in ISO 8601.
+        ValueError: `text` is no date with a time in ISO 8601, or lies outside of the years 1 to 9999.
     """
     try:
         return datetime.fromisoformat(text) if _MOMENT(text) else _OddTime.read(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(_ADVICE) from None
 
 
@@ -79,14 +79,14 @@ def _in_seconds(value: datetime) -> datetime:
 
 
 def read_timestamp(text: str) -> datetime:
-    """Return the time that a notification's `timestamp` names, aware; without a zone it is UTC.
+    """Return the time that a notification's `timestamp` names, in UTC; without a zone it is taken for UTC.
 
     Raises:
-        ValueError: `text` is no date with a time in ISO 8601.
+        ValueError: see `read_moment`.
     """
     try:
         return datetime.fromisoformat(text + "+00:00") if _TIMESTAMP(text) else _OddTime.read(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(_ADVICE) from None
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from aioswap.emitting.request import SwapRequest, describe_by_name, require_coroutine_function, require_describe
 
-
 WHO = {"request_id": "req-1"}
 
 

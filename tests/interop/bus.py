@@ -25,11 +25,12 @@ class Bus:
 
     async def declarations(self) -> Declarations:
         """Return all exchanges, queues and bindings, as rabbitmqctl lists them."""
-        return {
-            "exchanges": await self._list("exchanges", "name", "type", "durable", "auto_delete", "internal", "arguments"),
-            "queues": await self._list("queues", "name", "durable", "auto_delete", "exclusive", "arguments", "type"),
-            "bindings": await self._list("bindings", "source_name", "destination_name", "routing_key", "arguments"),
-        }
+        exchanges, queues, bindings = await asyncio.gather(
+            self._list("exchanges", "name", "type", "durable", "auto_delete", "internal", "arguments"),
+            self._list("queues", "name", "durable", "auto_delete", "exclusive", "arguments", "type"),
+            self._list("bindings", "source_name", "destination_name", "routing_key", "arguments"),
+        )
+        return {"exchanges": exchanges, "queues": queues, "bindings": bindings}
 
     async def depths(self) -> dict[str, int]:
         """Return how many messages each queue holds, unacknowledged ones among them."""

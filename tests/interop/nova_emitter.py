@@ -1,4 +1,4 @@
-# mypy: disable-error-code="import-not-found,import-untyped"
+# mypy: disable-error-code="import-not-found,import-untyped,untyped-decorator"
 """A peer: Nova's own functions emit, through oslo.messaging, as a nova.conf says. Started by the tests.
 
 Each notification is told as oslo's log driver knows it, so the truth does not come by the bus.
@@ -7,13 +7,14 @@ Each notification is told as oslo's log driver knows it, so the truth does not c
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import uuid
 from typing import Any
 
 import nova.conf
-from nova import config, exception, objects, rpc
+from nova import config, exception, exception_wrapper, objects, rpc
 from nova.compute import utils
 from nova.objects import fields
 
@@ -63,6 +64,15 @@ class _Compute:
         else:
             utils.notify_about_volume_swap(*about, fields.NotificationPhase.END, old, new)
 
+    @exception_wrapper.wrap_exception(service="compute", binary="nova-compute")
+    def _fail(self, context: Any) -> None:
+        raise exception.VolumeNotFound(volume_id=str(uuid.uuid4()))
+
+    def fail(self, number: int) -> None:
+        """Let an operation raise, as the compute manager's do: Nova tells of it by `compute.exception`."""
+        with contextlib.suppress(exception.VolumeNotFound):
+            self._fail(self._contexts[number])
+
     def show(self, number: int) -> dict[str, Any]:
         """Return an instance by Nova's own names, and who asks."""
         instance, context = self._instances[number], self._contexts[number]
@@ -88,9 +98,11 @@ def main() -> None:
     compute = _Compute(nova.conf.CONF.host, arguments.instances, arguments.sparse)
     tell("ready", compute.show(0))
     for command in commands():
-        for number in range(command["swaps"]):
+        for number in range(command.get("swaps", 0)):
             compute.swap(number, fails=number % command["fail_every"] == command["fail_every"] - 1)
-        tell("done", command["swaps"])
+        for number in range(command.get("exceptions", 0)):
+            compute.fail(number)
+        tell("done", command)
     rpc.cleanup()
 
 

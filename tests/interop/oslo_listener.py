@@ -7,7 +7,6 @@ import argparse
 from typing import Any
 
 import oslo_messaging
-from nova import rpc
 from oslo_config import cfg
 
 from tests.interop.speech import commands, complain, tell
@@ -38,6 +37,12 @@ class _Endpoint:
         return method
 
 
+def _nova_serializer() -> Any:
+    from nova import rpc  # takes seconds, and only some tests need it
+
+    return rpc.RequestContextSerializer(None)
+
+
 def main() -> None:
     """Listen until the test has no more commands."""
     parser = argparse.ArgumentParser()
@@ -57,7 +62,7 @@ def main() -> None:
         [oslo_messaging.Target(topic=topic) for topic in arguments.topic or ["versioned_notifications"]],
         [_Endpoint(arguments.priority or ["audit", "debug", "info", "warn", "error", "critical", "sample"])],
         executor="threading",
-        serializer=rpc.RequestContextSerializer(None) if arguments.nova_context else None,
+        serializer=_nova_serializer() if arguments.nova_context else None,
         allow_requeue=True,
         pool=arguments.pool,
     )

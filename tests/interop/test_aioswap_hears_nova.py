@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +13,12 @@ import pytest
 
 from aioswap.consumer import Consumer
 from aioswap.transports.rabbit import RabbitTransport
-from aioswap.wire.events import volume_swap
-from aioswap.wire.notification import InstanceActionVolumeSwapNotification
+from aioswap.wire.events import EventType, volume_swap
+from aioswap.wire.notification import InstanceActionVolumeSwapNotification, Notification
 from aioswap.wire.payloads import BlockDevicePayload, ExceptionPayload, InstanceActionVolumeSwapPayload, SharePayload
 from tests.interop.bus import Bus
 from tests.interop.heard import Heard
-from tests.interop.peers import Peers, Sections
+from tests.interop.peers import DEADLINE, Peers, Sections
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
@@ -136,3 +137,18 @@ async def test_a_consumer_that_shares_the_default_queues_reads_what_nova_has_lef
 
     assert sorted(emitted, key=itemgetter("message_id")) == sorted(heard.wire, key=itemgetter("message_id"))
     assert {"versioned_notifications.info": 0, "versioned_notifications.error": 0} == await bus.depths()
+
+
+async def test_an_exception_of_an_operation_is_typed_and_tells_its_request(bus: Bus, peers: Peers) -> None:
+    heard: asyncio.Queue[Notification[ExceptionPayload]] = asyncio.Queue()
+    transport = RabbitTransport(bus.url, exchange_durable=False)
+    consumer = Consumer(transport, "interop")
+    consumer.on(EventType("compute.exception", ExceptionPayload))(heard.put)
+    async with transport, consumer.running(), peers.nova() as nova, asyncio.timeout(DEADLINE):
+        nova.command(exceptions=1)
+        notification = await heard.get()
+
+    assert ExceptionPayload is type(notification.payload)
+    assert ("VolumeNotFound", "_fail") == (notification.payload.exception, notification.payload.function_name)
+    assert nova.ready["context"]["request_id"] == notification.context["request_id"]
+    assert [] == nova.complaints

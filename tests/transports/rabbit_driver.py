@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,12 +14,22 @@ from aiormq.exceptions import ChannelClosed
 
 from aioswap.clock import Clock
 from aioswap.outcomes import RETRY_LADDER
-from aioswap.transports.base import Transport
 from aioswap.transports.rabbit import RabbitTransport
 from aioswap.transports.topology import Binding, QueueDeclaration, dead_letter_queue, pool_exchange, pool_queue, retry_queue
 from tests.broker import Proxy
 
-__all__ = ["Admin", "RabbitDriver", "rabbit_driver"]
+__all__ = ["Admin", "HurriedClock", "RabbitDriver", "rabbit_driver"]
+
+
+class HurriedClock(Clock):
+    """Does not sleep; remembers for how long it was asked to."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
 
 
 class Admin:
@@ -103,7 +114,7 @@ class RabbitDriver:
         self.admin = admin
         self.proxy = proxy
         self.exchange = exchange
-        self.transport: Transport = RabbitTransport(proxy.url, exchange=exchange, clock=clock)
+        self.transport = RabbitTransport(proxy.url, exchange=exchange, clock=clock)
         self._suffix = exchange.removeprefix("test.")
         self._names: list[str] = []
         self._queues: list[str] = []
@@ -143,10 +154,19 @@ class RabbitDriver:
 
 
 @asynccontextmanager
-async def rabbit_driver(url: str, *, clock: Clock | None = None) -> AsyncGenerator[RabbitDriver]:
-    """A driver whose transport talks to the broker at `url`, in an exchange of its own."""
-    async with Admin(url) as admin, Proxy(url) as proxy:
-        exchange = f"test.{uuid4().hex[:8]}"
+async def rabbit_driver(
+    url: str, *, clock: Clock | None = None, transport_url: str | None = None, exchange: str | None = None
+) -> AsyncGenerator[RabbitDriver]:
+    """A driver whose transport talks to the broker at `url`, in an exchange of its own.
+
+    Args:
+        url: an administrator's.
+        clock: the transport's.
+        transport_url: the transport's, where that has another user.
+        exchange: its name, where that matters.
+    """
+    async with Admin(url) as admin, Proxy(transport_url or url) as proxy:
+        exchange = exchange or f"test.{uuid4().hex[:8]}"
         await admin.exchange(exchange)
         driver = RabbitDriver(admin, proxy, exchange, clock=clock)
         try:

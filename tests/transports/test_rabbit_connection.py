@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from aioswap.clock import Clock
 from aioswap.errors import TransportError
 from aioswap.testing import ManualClock
 from aioswap.transports.base import Confirmation, Message, Subscription
@@ -24,23 +23,12 @@ from aioswap.transports.rabbit_connection import Broker, Link, Session
 from aioswap.transports.urls import parse_url
 from tests.broker import Node, Proxy, free_ports
 from tests.transports.driver import DEADLINE, INFO, Inbox, put, until
-from tests.transports.rabbit_driver import Admin, RabbitDriver, rabbit_driver
+from tests.transports.rabbit_driver import Admin, HurriedClock, RabbitDriver, rabbit_driver
 
 pytestmark = pytest.mark.broker
 
 CONFIRMED = Confirmation.CONFIRMED
 _users = count(1)
-
-
-class HurriedClock(Clock):
-    """Does not sleep; remembers for how long it was asked to."""
-
-    def __init__(self) -> None:
-        self.pauses: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -135,15 +123,18 @@ async def test_a_vhost_that_the_user_may_not_enter_is_told_at_once(node: Node) -
 
 async def test_a_mute_peer_is_given_up_after_ten_seconds() -> None:
     clock = ManualClock()
-    async with _peer(b"") as (port, ends):
-        async with RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/", clock=clock) as transport, transport.sender("s") as sender:
-            await until(lambda: ends)
-            await clock.advance(9)
-            waiting = sender.health.degraded
-            await clock.advance(1)
-            await until(lambda: sender.health.degraded)
-            degraded = sender.health.degraded
-            await until(ends[0].is_set)
+    async with (
+        _peer(b"") as (port, ends),
+        RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/", clock=clock) as transport,
+        transport.sender("s") as sender,
+    ):
+        await until(lambda: ends)
+        await clock.advance(9)
+        waiting = sender.health.degraded
+        await clock.advance(1)
+        await until(lambda: sender.health.degraded)
+        degraded = sender.health.degraded
+        await until(ends[0].is_set)
 
     assert waiting is None
     assert "no answer in time" in (degraded or "")
@@ -231,23 +222,26 @@ async def test_a_sender_goes_on_with_another_host(driver: RabbitDriver, amqp_url
 
 
 async def test_two_hundred_reconnects_leave_nothing(amqp_url: str) -> None:
-    clock = HurriedClock()
-    async with rabbit_driver(amqp_url, clock=clock) as driver, driver.transport as transport:
-        async with transport.receiver(Subscription(), Inbox(), label="r") as receiver, transport.sender("s") as sender:
+    async with (
+        rabbit_driver(amqp_url, clock=HurriedClock()) as driver,
+        driver.transport as transport,
+        transport.receiver(Subscription(), Inbox(), label="r") as receiver,
+        transport.sender("s") as sender,
+    ):
 
-            async def reconnect() -> None:
-                driver.proxy.reset()
-                await until(lambda: not receiver.health.connected and not sender.health.connected)
-                await until(lambda: receiver.health.connected and sender.health.connected)
+        async def reconnect() -> None:
+            driver.proxy.reset()
+            await until(lambda: not receiver.health.connected and not sender.health.connected)
+            await until(lambda: receiver.health.connected and sender.health.connected)
 
+        await reconnect()
+        await until(lambda: driver.proxy.connections == 2)
+        tasks, files = len(asyncio.all_tasks()), _open_files()
+        for _ in range(200):
             await reconnect()
-            await until(lambda: driver.proxy.connections == 2)
-            tasks, files = len(asyncio.all_tasks()), _open_files()
-            for _ in range(200):
-                await reconnect()
-            await until(lambda: driver.proxy.connections == 2)
-            await until(lambda: len(asyncio.all_tasks()) <= tasks)
-            files_after = _open_files()
+        await until(lambda: driver.proxy.connections == 2)
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+        files_after = _open_files()
 
     assert files == files_after
 
@@ -272,16 +266,19 @@ async def test_an_unexpected_fault_is_logged_and_the_connection_made_again(
 
 async def test_what_goes_wrong_is_logged_once_and_so_is_its_end(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aioswap")
-    async with rabbit_driver(amqp_url, clock=HurriedClock()) as driver, driver.transport as transport:
-        async with transport.sender("s") as sender:
-            await sender.ready()
-            accepted = driver.proxy.accepted
-            driver.proxy.cut()
-            await until(lambda: driver.proxy.accepted >= accepted + 5)
-            degraded = sender.health.degraded
-            driver.proxy.heal()
-            await sender.ready()
-            healed = sender.health.degraded
+    async with (
+        rabbit_driver(amqp_url, clock=HurriedClock()) as driver,
+        driver.transport as transport,
+        transport.sender("s") as sender,
+    ):
+        await sender.ready()
+        accepted = driver.proxy.accepted
+        driver.proxy.cut()
+        await until(lambda: driver.proxy.accepted >= accepted + 5)
+        degraded = sender.health.degraded
+        driver.proxy.heal()
+        await sender.ready()
+        healed = sender.health.degraded
     told = [record.getMessage() for record in caplog.records if record.name.startswith("aioswap")]
 
     assert degraded
@@ -502,7 +499,7 @@ async def _over_tls(node: Node, query: str, *, host: str = "127.0.0.1", ssl_cont
     transport = RabbitTransport(url, exchange="amq.topic", ssl_context=ssl_context, clock=HurriedClock())
     async with transport:
         try:
-            async with transport.receiver(Subscription(), Inbox(), label="tls", start_timeout=2):
+            async with transport.receiver(Subscription(), Inbox(), label="tls", start_timeout=1):
                 return "well"
         except TransportError as error:
             return str(error)
@@ -542,11 +539,20 @@ async def test_the_clients_certificate_is_shown_to_the_broker(node: Node, certif
     assert "CN=client" in subjects
 
 
-async def test_a_certificate_file_that_is_missing_is_told(node: Node) -> None:
-    error = await _over_tls(node, "?ssl_ca_file=/no/such/file")
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ("ssl_ca_file=/no/such/file", "No such file or directory"),
+        ("ssl_ca_file={folder}/ca.key", "NO_CERTIFICATE_OR_CRL_FOUND"),
+        ("ssl_cert_file={folder}/client.pem&ssl_key_file={folder}/server.key", "KEY_VALUES_MISMATCH"),
+        ("ssl_cert_file={folder}/client.pem&ssl_key_file={folder}/locked.key", "BAD"),
+    ],
+)
+async def test_certificate_files_that_cannot_be_used_are_told(node: Node, certificates: Path, files: str, reason: str) -> None:
+    error = await _over_tls(node, f"?{files.format(folder=certificates)}")
 
-    assert "reading the certificates" in error
-    assert "No such file" in error
+    assert reason in error
+    assert "check ssl_ca_file, ssl_cert_file and ssl_key_file" in error
 
 
 async def test_tls_to_a_port_without_it_is_told(node: Node) -> None:

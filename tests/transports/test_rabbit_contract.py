@@ -13,7 +13,7 @@ from tests.transports.test_contract import *  # noqa: F403  # its tests and fixt
 pytestmark = pytest.mark.broker
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # instead of the suite's own
 async def driver(amqp_url: str) -> AsyncGenerator[Driver]:
     async with rabbit_driver(amqp_url) as driver:
         yield driver

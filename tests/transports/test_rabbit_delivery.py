@@ -100,7 +100,9 @@ def test_each_delivery_is_told_exactly_once(data: st.DataObject, count: int) -> 
         settler.flush()
         return [frame for write in wire.writes for frame in write]
 
-    waiting, acked, given_back = set(range(1, count + 1)), set(), set()
+    waiting = set(range(1, count + 1))
+    acked: set[int] = set()
+    given_back: set[int] = set()
     for frame in asyncio.run(settle()):
         number = int(frame.lstrip("-."))
         assert number in waiting  # else the broker closes the channel

@@ -11,7 +11,7 @@ from aiormq import exceptions as driver
 from aioswap.clock import Clock
 from aioswap.errors import TransportError
 from aioswap.testing import ManualClock
-from aioswap.transports.rabbit_errors import Answered, answered, guarded, translate
+from aioswap.transports.rabbit_errors import Answered, Guard, answered, translate
 
 
 def _unverified() -> ssl.SSLCertVerificationError:
@@ -86,13 +86,13 @@ def test_the_brokers_text_is_bounded_and_shows_no_control_characters() -> None:
 
 async def test_a_cancellation_that_nobody_asked_for_is_a_transport_error() -> None:
     with pytest.raises(TransportError, match="lost meanwhile"):
-        async with guarded("doing it", Clock(), 10):
+        async with Guard("doing it", Clock(), 10):
             raise asyncio.CancelledError
 
 
 async def test_a_cancellation_that_somebody_asked_for_stays_one() -> None:
     async def wait() -> None:
-        async with guarded("doing it", Clock(), 10):
+        async with Guard("doing it", Clock(), 10):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait())
@@ -109,7 +109,7 @@ async def test_a_task_that_was_cancelled_before_still_gets_transport_errors() ->
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             with pytest.raises(TransportError) as caught:
-                async with guarded("cleaning up", Clock(), 10):
+                async with Guard("cleaning up", Clock(), 10):
                     raise asyncio.CancelledError from None
         return str(caught.value)
 
@@ -124,7 +124,7 @@ async def test_the_deadline_is_the_clocks() -> None:
     clock = ManualClock()
 
     async def wait() -> None:
-        async with guarded("doing it", clock, 10):
+        async with Guard("doing it", clock, 10):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait())
@@ -141,11 +141,11 @@ async def test_the_first_cause_goes_before_what_follows_from_it() -> None:
     first = TransportError("first")
     for error in (driver.ChannelInvalidStateError("closed"), asyncio.CancelledError()):
         with pytest.raises(TransportError, match="first"):
-            async with guarded("doing it", Clock(), 10, lambda: first):
+            async with Guard("doing it", Clock(), 10, lambda: first):
                 raise error
 
 
 async def test_a_fault_of_ones_own_is_not_translated() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with guarded("doing it", Clock(), 10):
+        async with Guard("doing it", Clock(), 10):
             raise ZeroDivisionError

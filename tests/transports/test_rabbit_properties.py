@@ -62,7 +62,7 @@ def test_a_property_that_is_none_is_left_out() -> None:
 def test_a_notification_has_the_properties_that_kombu_writes() -> None:
     encoded = encode_properties("id", {}, NOTIFICATION_PROPERTIES)
 
-    # wire.md section 1: flags 0xf800, and message_id (0x0080), which oslo accepts.
+    # What Nova writes: flags 0xf800, and message_id (0x0080), which oslo accepts.
     assert b"\xf8\x80\x10application/json\x05utf-8\x00\x00\x00\x00\x02\x00\x02id" == encoded
 
 
@@ -139,6 +139,7 @@ def test_tables_nested_too_deep_are_refused() -> None:
         b"\x80\x00\x05abc",
         b"\x20\x00\x00\x00\x00\x09\x01h",
         b"\x20\x00\x00\x00\x00\x03\x01h?",
+        b"\x20\x00\x00\x00\x00\x07\x01h?\x00\x00\x00\x00",
         b"\x20\x00\x00\x00\x00\x07\x01hS\x00\x00\x00\xff",
         b"\x00\x40\x00",
         b"\x08\x00",

@@ -9,7 +9,7 @@ import pytest
 from aioswap.wire.envelope import decode, encode
 from aioswap.wire.events import payload_type
 from aioswap.wire.notification import Notification
-from aioswap.wire.payloads import InstanceActionVolumeSwapPayload, VersionedObject
+from aioswap.wire.payloads import ExceptionPayload, InstanceActionVolumeSwapPayload, VersionedObject
 from tests.capture import Capture, capture, captures
 
 every = pytest.mark.parametrize("sample", captures(), ids=lambda sample: sample.name)
@@ -129,10 +129,11 @@ def test_objects_inside_generic_payloads_are_generic_too() -> None:
 
 
 def test_a_compute_exception_is_typed() -> None:
-    read = decode(capture("nova34-others__compute.exception").body)
+    sample = capture("nova34-others__compute.exception")
+    read = decode(sample.body)
 
-    assert payload_type("compute.exception") is type(read.payload)
-    assert read.payload.exception_message
+    assert isinstance(read.payload, ExceptionPayload)
+    assert sample.message["payload"]["nova_object.data"]["exception_message"] == read.payload.exception_message
 
 
 def test_the_fault_of_an_error_is_typed() -> None:
