@@ -49,9 +49,9 @@ class SwapHistory:
         self._clock = clock or Clock()
         self._waiting: dict[tuple[SwapKey, str], tuple[Attempt, SwapState]] = {}
         self._deaf: dict[datetime, datetime] = {}
+        self._listened_until: datetime | None = None
         self._pruned_at = 0.0
-        self._thread: ThreadPoolExecutor | None = None
-        self._file: HistoryFile | None = None
+        self._worker: _Worker | None = None
 
     @property
     def unsaved(self) -> int:
@@ -69,18 +69,17 @@ class SwapHistory:
             OSError: it can't be opened, read or written.
             RuntimeError: it is open already.
         """
-        if self._thread is not None:
+        if self._worker is not None:
             raise RuntimeError("this history is open already: close it before you open it again")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aioswap history")
+        self._worker = _Worker(self._path)
         now, self._pruned_at = self._clock.utcnow(), self._clock.monotonic()
 
-        def opened() -> Remembered:
-            self._file = HistoryFile(self._path)
-            self._file.prune(now)
-            return self._file.remembered(keep)
+        def remember(file: HistoryFile) -> Remembered:
+            file.prune(now)
+            return file.remembered(keep)
 
         try:
-            return await self._in_thread(opened)
+            return await self._opened().do(remember)
         except BaseException:
             self._shut()
             raise
@@ -111,23 +110,27 @@ class SwapHistory:
         """Take a span in which nobody listened, to be written; it replaces one of the same begin. Returns at once."""
         self._deaf[begin] = end
 
+    def note_listening(self, until: datetime) -> None:
+        """Take the last moment at which somebody listened, to be written; returns at once."""
+        self._listened_until = until
+
     async def flush(self) -> None:
-        """Write what waits, and that somebody listens now; once an hour, prune. A disk that fails raises nothing.
+        """Write what waits; once an hour, prune. A disk that fails raises nothing.
 
         Cancelling it withdraws nothing: what was on its way is written, and waits to be written again.
         """
         attempts, spans = list(self._waiting.values()), list(self._deaf.items())
+        listened_until = self._listened_until
         now, elapsed = self._clock.utcnow(), self._clock.monotonic()
         due = elapsed - self._pruned_at >= _PRUNE_EVERY
 
-        def write() -> None:
-            assert self._file is not None
-            self._file.write(attempts, spans, now)
+        def write(file: HistoryFile) -> None:
+            file.write(attempts, spans, listened_until)
             if due:
-                self._file.prune(now)
+                file.prune(now)
 
         try:
-            await self._in_thread(write)
+            await self._opened().do(write)
         except OSError as error:
             if self.trouble is None:
                 _logger.error("%s; it is tried again", error)
@@ -184,12 +187,11 @@ class SwapHistory:
             "global_request_id": global_request_id,
         }
 
-        def work() -> R:
-            assert self._file is not None
-            deaf: list[Span] = self._file.deaf()
-            return reader(attempt.swap(now, stuck_after, deaf) for attempt in self._file.attempts(wanted, since, limit))
+        def work(file: HistoryFile) -> R:
+            deaf = file.deaf()
+            return reader(attempt.swap(now, stuck_after, deaf) for attempt in file.attempts(wanted, since, limit))
 
-        return await self._in_thread(work)
+        return await self._opened().do(work)
 
     def _written(self, attempts: list[tuple[Attempt, SwapState]], spans: list[Span]) -> None:
         """Forget what was written, but for what has changed meanwhile."""
@@ -201,20 +203,38 @@ class SwapHistory:
             if self._deaf.get(begin) == end:
                 del self._deaf[begin]
 
-    async def _in_thread(self, work: Callable[[], R]) -> R:
-        """Do `work` behind all that was given before. Cancelling the wait does not stop it."""
-        if self._thread is None:
+    def _opened(self) -> _Worker:
+        if self._worker is None:
             raise RuntimeError("this history is not open")
-        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(work)))
+        return self._worker
 
     def _shut(self) -> None:
-        """Close the file behind all that was given before, and let the thread end."""
-        thread, self._thread = self._thread, None
-        assert thread is not None
-        thread.submit(self._disconnect)
-        thread.shutdown(wait=False)
+        worker, self._worker = self._opened(), None
+        worker.close()
 
-    def _disconnect(self) -> None:
-        opened, self._file = self._file, None
-        if opened is not None:
-            opened.close()
+
+class _Worker:
+    """A thread, and the file that is open in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aioswap history")
+        self._file: HistoryFile | None = None
+
+    async def do(self, work: Callable[[HistoryFile], R]) -> R:
+        """Do `work` behind all that was given before. Cancelling the wait does not stop it."""
+        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._do, work)))
+
+    def close(self) -> None:
+        """Close the file behind all that was given before, and let the thread end. Returns at once."""
+        self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
+
+    def _do(self, work: Callable[[HistoryFile], R]) -> R:
+        if self._file is None:
+            self._file = HistoryFile(self._path)
+        return work(self._file)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()

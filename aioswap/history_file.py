@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,9 +30,15 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
 )
 # Only names of ours are put into statements, never values.
-_REPLACE: Final = f"REPLACE INTO swaps ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_WRITE: Final = (
+    f"INSERT INTO swaps ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT ({_KEY}) DO UPDATE SET "  # noqa: S608
+    + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[6:])
+)
 _DELETE: Final = f"DELETE FROM swaps WHERE ({_KEY}) = (?, ?, ?, ?, ?, ?)"  # noqa: S608
 
+_MAGIC: Final = b"SQLite format 3\0"
+_VERSION_AT: Final = slice(60, 64)
+"""Where a database has its `user_version` (sqlite.org/fileformat2.html section 1.3)."""
 _RETENTION: Final = timedelta(days=30)
 _BUSY_WAIT: Final = 5.0
 
@@ -61,17 +67,12 @@ class HistoryFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        _make_sure_that_it_is_ours(path)
+        _look_into(path)
         with self._told("opened"):
             self._connection = sqlite3.connect(path, timeout=_BUSY_WAIT, isolation_level=None)
         try:
             with self._told("opened"):
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                with self._transaction():
-                    if not _version(self._connection):
-                        for statement in _SCHEMA:
-                            self._connection.execute(statement)
+                self._prepare()
         except BaseException:
             self._connection.close()
             raise
@@ -98,8 +99,15 @@ class HistoryFile:
             listened_until=None if until is None else datetime.fromisoformat(until),
         )
 
-    def write(self, attempts: Iterable[tuple[Attempt, SwapState]], deaf: Iterable[Span], listened_until: datetime) -> None:
-        """Write attempts with their states, and spans in which nobody listened: one that begins as another replaces it.
+    def write(
+        self, attempts: Iterable[tuple[Attempt, SwapState]], deaf: Iterable[Span], listened_until: datetime | None
+    ) -> None:
+        """Write what has changed.
+
+        Args:
+            attempts: they and their states.
+            deaf: spans in which nobody listened; one that begins as another replaces it.
+            listened_until: the last moment at which somebody listened; None: as before.
 
         Raises:
             OSError: the file can't be written; nothing of this is in it.
@@ -107,14 +115,15 @@ class HistoryFile:
         with self._told("written"), self._transaction():
             for attempt, state in attempts:
                 row = row_of(attempt, state)
-                self._connection.execute(_REPLACE, [row[column] for column in COLUMNS])
+                self._connection.execute(_WRITE, [row[column] for column in COLUMNS])
                 if attempt.key.request_id is None:
                     same = [row[column] for column in COLUMNS[:5]]
                     merged = [(*same, storable(one.message_id)) for one in attempt.heard[1:]]
                     self._connection.executemany(_DELETE, merged)
             spans = [(text_of(begin), text_of(end)) for begin, end in deaf]
             self._connection.executemany("REPLACE INTO deaf VALUES (?, ?)", spans)
-            self._connection.execute("REPLACE INTO listened VALUES (1, ?)", (text_of(listened_until),))
+            if listened_until is not None:
+                self._connection.execute("REPLACE INTO listened VALUES (1, ?)", (text_of(listened_until),))
 
     def prune(self, now: datetime) -> None:
         """Forget what was last heard of 30 days ago.
@@ -142,8 +151,8 @@ class HistoryFile:
         if since is not None:
             given["first_seen >= ?"] = text_of(since)
         where = " AND ".join(given) or "TRUE"
-        newest = f"SELECT first_seen, heard FROM swaps WHERE {where} ORDER BY first_seen DESC LIMIT ?"  # noqa: S608
-        oldest_first = f"SELECT heard FROM ({newest}) ORDER BY first_seen"  # noqa: S608
+        newest = f"SELECT rowid AS place, first_seen, heard FROM swaps WHERE {where} ORDER BY 2 DESC, 1 DESC LIMIT ?"  # noqa: S608
+        oldest_first = f"SELECT heard FROM ({newest}) ORDER BY first_seen, place"  # noqa: S608
         with self._told("read"):
             for (heard,) in self._connection.execute(oldest_first, [*given.values(), -1 if limit is None else limit]):
                 yield read_attempt(heard)
@@ -157,6 +166,19 @@ class HistoryFile:
         with self._told("read"):
             rows = self._connection.execute("SELECT begins, ends FROM deaf ORDER BY begins")
             return [(datetime.fromisoformat(begins), datetime.fromisoformat(ends)) for begins, ends in rows]
+
+    def _prepare(self) -> None:
+        execute = self._connection.execute
+        version: int = execute("PRAGMA user_version").fetchone()[0]
+        _refuse_newer(self._path, version)
+        if not version and execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise ValueError(f"{self._path} is a database, but no history of swaps: give another path")
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = NORMAL")
+        if not version:
+            with self._transaction():
+                for statement in _SCHEMA:
+                    execute(statement)
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -176,33 +198,28 @@ class HistoryFile:
             raise
 
 
-def _make_sure_that_it_is_ours(path: Path) -> None:
-    """Make the file if it is missing; look into one that is there, without writing to it."""
+def _look_into(path: Path) -> None:
+    """Make the file if it is missing; look at the header of one that is there: SQLite itself would put files beside it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        pass
+        header = _header(path)
+        if header and header[:16] != _MAGIC:
+            raise ValueError(f"{path} is no history of swaps, and no database at all: give another path") from None
+        _refuse_newer(path, int.from_bytes(header[_VERSION_AT], "big"))
     else:
         os.fchmod(descriptor, 0o600)  # the umask may have taken more
         os.close(descriptor)
-        return
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_WAIT)) as connection:
-            version = _version(connection)
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    except sqlite3.OperationalError as error:
-        raise OSError(f"the history {path} can't be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path} is no history of swaps ({error}): give another path") from error
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
+
+
+def _refuse_newer(path: Path, version: int) -> None:
     if version > _SCHEMA_VERSION:
         raise ValueError(
             f"the history {path} has schema version {version}, and this aioswap knows {_SCHEMA_VERSION} at most: "
             "upgrade aioswap, or give another path"
         )
-    if tables and not version:
-        raise ValueError(f"{path} is a database, but no history of swaps: give another path")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version

@@ -42,7 +42,6 @@ def row_of(attempt: Attempt, state: SwapState) -> dict[str, str | None]:
     """Return what the columns hold: `heard` is what is read again, the others are there to be looked up."""
     key, heard = attempt.key, attempt.heard
     kept = {"key": key, "heard": [_plain(one) for one in heard], "signs": [_plain(one) for one in attempt.signs]}
-    global_request_id = next((one.global_request_id for one in heard if one.global_request_id), None)
     return {
         "instance": storable(key.instance),
         "old_volume_id": storable(key.old_volume_id),
@@ -50,9 +49,9 @@ def row_of(attempt: Attempt, state: SwapState) -> dict[str, str | None]:
         "source": storable(key.source),
         "request_id": storable(key.request_id or ""),
         "name": storable(attempt.name),
-        "global_request_id": None if global_request_id is None else storable(global_request_id),
+        "global_request_id": None if attempt.global_request_id is None else storable(attempt.global_request_id),
         "state": state,
-        "first_seen": text_of(min(one.arrived for one in heard)),
+        "first_seen": text_of(attempt.first_seen),
         "last_seen": text_of(max(one.arrived for one in heard)),
         "heard": json.dumps(kept),
     }

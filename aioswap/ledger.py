@@ -57,6 +57,7 @@ class SwapLedger:
         self._stuck_after = timedelta(seconds=stuck_after)
         self._keep = keep
         self._latest: datetime | None = None
+        self._arrivals = 0
         self._numbers = 0
         self._accounts: dict[SwapKey, Account] = {}
         self._numbered: dict[int, Account] = {}
@@ -85,7 +86,8 @@ class SwapLedger:
         """
         self._note_time(arrived)
         self.observed += 1
-        arrival = arrived, self.observed
+        self._arrivals += 1
+        arrival = arrived, self._arrivals
         accounts: list[Account] | None = None
         if key := key_of(notification):
             accounts = self._take(key, hear(notification, arrival))
@@ -191,18 +193,52 @@ class SwapLedger:
         found = [] if moment is None else self.find(moment, request_id=request_id)
         return found[-1] if found else None
 
+    def attempt(self, swap: Swap) -> Attempt | None:
+        """Return what is kept of the attempt that `swap` shows; None: nothing, or it has become part of another one."""
+        key = SwapKey(swap.source, swap.instance, swap.old_volume_id, swap.new_volume_id, swap.request_id)
+        name = swap.evidence[0] if swap.request_id is None else ""
+        kept = self._accounts[key].attempts if key in self._accounts else ()
+        return next((attempt for attempt in kept if attempt.name == name), None)
+
+    def restore(self, attempts: Iterable[Attempt], now: datetime) -> list[Swap]:
+        """Take in what another ledger kept. What is known here already, by the notifications' ids, is left out.
+
+        Args:
+            attempts: as `attempt` of the other ledger returned them; those that were heard of first come first.
+            now: the moment, aware.
+
+        Returns:
+            The attempts that were taken in, as they are known at `now`.
+
+        Raises:
+            ValueError: `now` is naive.
+        """
+        self._note_time(now)
+        restored: dict[SwapKey, Account] = {}
+        for attempt in attempts:
+            for account in self._take(attempt.key, *attempt.heard) or ():
+                restored[attempt.key] = account
+                for sign in attempt.signs:
+                    account.add(sign=sign)
+            # what arrives from here on comes behind
+            self._arrivals = max(self._arrivals, *(one.arrival[1] for one in (*attempt.heard, *attempt.signs)))
+        changed = [swap for account in restored.values() for swap in self._refresh(account, now)]
+        self._evict()
+        return changed
+
     def _note_time(self, moment: datetime) -> None:
         if moment.tzinfo is None:
             raise ValueError(f"{moment} is naive: give an aware moment")
         self._latest = max(moment, self._latest or moment)
 
-    def _take(self, key: SwapKey, heard: Heard) -> list[Account] | None:
+    def _take(self, key: SwapKey, *heard: Heard) -> list[Account] | None:
         """Keep what was heard of a swap; None: it was heard before."""
-        if heard.message_id in self._ids or heard.message_id in self._forgotten:
+        new = [one for one in heard if one.message_id not in self._ids and one.message_id not in self._forgotten]
+        if not new:
             return None
-        self._ids.add(heard.message_id)
-        account = self._accounts.get(key) or self._new_account(key, heard.arrived)
-        account.add(heard=[heard])
+        self._ids.update(one.message_id for one in new)
+        account = self._accounts.get(key) or self._new_account(key, new[0].arrived)
+        account.add(heard=new)
         while len(account.heard) > _HEARD_OF_A_KEY:
             if len(account.attempts) > 1:
                 self._drop(account, 1)

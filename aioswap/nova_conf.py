@@ -111,7 +111,7 @@ def _values(texts: tuple[str, ...]) -> _Values:
             lines = ", ".join(str(number) for number, _ in getattr(error, "errors", ()))
             raise ValueError(f"it is no configuration file{lines and f': see line {lines}'}") from None
     return {
-        (section, name): tuple(_unquoted(given) for given in (value or "").split(f"\n{_NEXT}\n"))
+        (section, name): tuple(_unquoted(given) for given in (value or "").split(_NEXT))
         for section in parser.sections()
         for name, value in parser.items(section)
     }

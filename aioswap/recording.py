@@ -24,10 +24,13 @@ from aioswap.transports.base import MAX_BODY, Delivery, Message
 from aioswap.transports.compression import readable
 from aioswap.wire.notification import CONTEXT_PREFIX
 
-__all__ = ["Recorded", "event_type_of", "read_line", "record", "write_line"]
+__all__ = ["Recorded", "event_type_of", "inner_message", "read_line", "record", "write_line"]
 
 _KEPT: Final = frozenset({*RequestContext().to_wire(datetime(2026, 1, 1, tzinfo=UTC)), "tenant"})
 """What a request context may tell, after `_context_`: what oslo.context's `redacted_copy` leaves, and an older project id."""
+
+_DEEPEST: Final = 100
+"""Levels of tables and lists in headers; AMQP's own reader takes 64."""
 
 _ENVELOPE: Final = ("oslo.version", "oslo.message")
 
@@ -111,22 +114,26 @@ def record(delivery: Delivery, received: datetime, *, raw: bool = False) -> Reco
 def event_type_of(body: bytes) -> str | None:
     """Return the event type in `body`, whatever else is wrong with it; None: it holds none."""
     try:
-        event_type = _inner(json.loads(body)).get("event_type")
-    except (ValueError, RecursionError):
+        event_type = inner_message(body).get("event_type")
+    except ValueError:
         return None
     return event_type if isinstance(event_type, str) else None
 
 
-def _inner(outer: object) -> dict[str, Any]:
-    """Return the message inside of an envelope, or what came without one.
+def inner_message(body: bytes) -> dict[str, Any]:
+    """Return the message in an uncompressed body, in an envelope or without one, as plain JSON; nothing else is checked.
 
     Raises:
         ValueError: it is no notification.
     """
-    if isinstance(outer, dict) and not outer.keys().isdisjoint(_ENVELOPE):
-        outer = json.loads(_text(outer, "oslo.message"))
+    try:
+        outer = json.loads(body)
+        if isinstance(outer, dict) and not outer.keys().isdisjoint(_ENVELOPE):
+            outer = json.loads(_text(outer, "oslo.message"))
+    except (ValueError, RecursionError):
+        raise ValueError("the body is no notification") from None
     if not isinstance(outer, dict):
-        raise ValueError("it is no object")
+        raise ValueError("the body is no notification: it holds no JSON object")
     return outer
 
 
@@ -135,14 +142,11 @@ def _redacted(body: bytes) -> bytes:
 
     What stands beside the message is no part of an envelope, and goes too.
     """
-    try:
-        outer = json.loads(body)
-        told: dict[str, Any] = _without_secrets(_inner(outer))
-        if "oslo.message" in outer:
-            told = {"oslo.version": outer.get("oslo.version"), "oslo.message": json.dumps(told)}
-        return json.dumps(told).encode()
-    except (ValueError, RecursionError):
-        raise ValueError("the body is no notification") from None
+    told: dict[str, Any] = _without_secrets(inner_message(body))
+    outer = json.loads(body)
+    if "oslo.message" in outer:
+        told = {"oslo.version": outer.get("oslo.version"), "oslo.message": json.dumps(told)}
+    return json.dumps(told).encode()
 
 
 def _without_secrets(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,15 +279,16 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: Any, depth: int = 0) -> Any:
     """Return what `_to_json` was given."""
+    if depth > _DEEPEST:
+        raise ValueError(f"something in it is nested deeper than {_DEEPEST} levels")
     if isinstance(value, list):
-        return [_from_json(item) for item in value]
+        return [_from_json(item, depth + 1) for item in value]
     if not isinstance(value, dict):
         return value
     name, inner = next(iter(value.items())) if len(value) == 1 else ("", None)
-    if name == "$table" and isinstance(inner, dict):
-        return {key: _from_json(item) for key, item in inner.items()}
     if name in _READERS and isinstance(inner, str):
         return _READERS[name](inner)
-    return {key: _from_json(item) for key, item in value.items()}
+    table = inner if name == "$table" and isinstance(inner, dict) else value
+    return {key: _from_json(item, depth + 1) for key, item in table.items()}

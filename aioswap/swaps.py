@@ -56,7 +56,7 @@ class Swap:
     inferred: str | None
     """Why it is taken to have failed although no `.error` was seen. None: what the state says was really seen."""
     late: bool
-    """The terminal notification came when the swap was stuck already."""
+    """The terminal notification came when the swap was overdue already."""
     evidence: tuple[str, ...]
     """The ids of the notifications that the verdict follows from, in order."""
     deaf: tuple[tuple[datetime, datetime], ...]

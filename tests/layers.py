@@ -39,6 +39,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "transports.compression",
         "transports.limits",
         "nova_conf",
+        "recording",
     ),
     2: ("swaps", "ledger", "accounts", "attempts", "evidence", "health", "hooks"),
     1: ("wire", "wire.*"),
@@ -65,6 +66,8 @@ PURE: tuple[str, ...] = (
     "transports.topology",
     "transports.compression",
     "transports.limits",
+    "nova_conf",
+    "recording",
 )
 """What needs no I/O and no clock."""
 

@@ -160,6 +160,16 @@ def test_a_sign_is_told_when_its_grace_is_over() -> None:
     assert [] == ledger.tick(at(9 * DAY))
 
 
+def test_the_first_of_several_attempts_is_due_first() -> None:
+    ledger = SwapLedger()
+    for number in (0, 10):
+        ledger.observe(swap_event("start", number, request_id=None), at(number))
+
+    assert at(DAY) == ledger.next_due()
+    assert [at(0)] == [swap.started_at for swap in ledger.tick(at(DAY))]
+    assert at(DAY + 10) == ledger.next_due()
+
+
 def test_an_end_in_time_leaves_nothing_due() -> None:
     ledger = SwapLedger()
     swap_once(ledger, 1)
@@ -346,23 +356,26 @@ def test_a_duplicate_is_known_for_ten_thousand_notifications_more() -> None:
 
 def test_a_request_keeps_what_matters_of_many_notifications() -> None:
     ledger = SwapLedger()
-    for number in range(500):
-        ledger.observe(swap_event("progress", number), at(number))
-    for number, phase in enumerate(["start", "error"] * 100, 1_000):
-        ledger.observe(swap_event(phase, number), at(number))
-    (swap,) = ledger.observe(swap_event("end", 2_000), at(2_000))
+    words = [*["progress"] * 500, *["start", "error"] * 100, "end"]
+    said = [swap_event(phase, number) for number, phase in enumerate(words)]
+    for number, notification in enumerate(said):
+        ledger.observe(notification, at(number))
+    (swap,) = ledger.find(at(DAY))
 
-    assert (SUCCEEDED, 128) == (swap.state, len(swap.evidence))
-    assert at(0) == swap.first_seen
+    assert (SUCCEEDED, at(0)) == (swap.state, swap.first_seen)
+    assert tuple(notification.message_id for notification in (said[0], *said[-127:])) == swap.evidence
 
 
 def test_an_attempt_without_a_request_id_keeps_what_matters_of_many_notifications() -> None:
     ledger = SwapLedger()
-    for number, phase in enumerate(("start", *["progress"] * 500, "end", *["cleaned_up"] * 500)):
-        ledger.observe(swap_event(phase, number, request_id=None), at(number))
+    words = ["start", *["progress"] * 500, "end", *["cleaned_up"] * 500]
+    said = [swap_event(phase, number, request_id=None) for number, phase in enumerate(words)]
+    for number, notification in enumerate(said):
+        ledger.observe(notification, at(number))
     (swap,) = ledger.find(at(DAY))
 
-    assert (SUCCEEDED, at(0), at(501), 128) == (swap.state, swap.started_at, swap.finished_at, len(swap.evidence))
+    assert (SUCCEEDED, at(0), at(501)) == (swap.state, swap.started_at, swap.finished_at)
+    assert tuple(notification.message_id for notification in (said[0], said[501], *said[-126:])) == swap.evidence
 
 
 def test_a_key_without_a_request_id_keeps_its_latest_attempts() -> None:
@@ -373,6 +386,15 @@ def test_a_key_without_a_request_id_keeps_its_latest_attempts() -> None:
 
     assert [at(number) for number in range(36, 100)] == [swap.started_at for swap in swaps]
     assert (36, {SUCCEEDED}) == (ledger.evicted, {swap.state for swap in swaps})
+
+
+def test_without_a_request_id_an_older_attempt_makes_room_for_a_newer() -> None:
+    ledger = SwapLedger()
+    for number, phase in enumerate(("start", *["progress"] * 127, "start")):
+        ledger.observe(swap_event(phase, number, request_id=None), at(number))
+
+    assert [at(128)] == [swap.started_at for swap in ledger.find(at(999))]
+    assert 1 == ledger.evicted
 
 
 def test_a_key_keeps_the_first_and_the_latest_signs() -> None:
@@ -387,6 +409,18 @@ def test_a_key_keeps_the_first_and_the_latest_signs() -> None:
     assert first.message_id == failed.evidence[-1]
     assert [last.message_id] == [swap.evidence[-1] for swap in ledger.tick(at(306))]
     assert RUNNING is again.state
+
+
+@pytest.mark.parametrize(("count", "decides"), [(40, 20), (64, 20), (65, 20), (83, 20), (84, 21), (99, 36)])
+def test_a_key_keeps_sixty_four_signs(count: int, decides: int) -> None:
+    ledger = SwapLedger()
+    swap_once(ledger, 0, end=False)
+    signs = [exception(number, request_id="req-0") for number in range(count)]
+    for number, sign in enumerate(signs):
+        ledger.observe(sign, at(number))
+    ledger.observe(swap_event("start", 20, request_id="req-0"), at(100))
+
+    assert [signs[decides].message_id] == [swap.evidence[-1] for swap in ledger.tick(at(105))]
 
 
 def test_signs_wait_for_an_hour() -> None:
@@ -507,6 +541,21 @@ def test_naive_moments_are_refused() -> None:
     with pytest.raises(ValueError, match="aware"):
         ledger.deaf(at(0), naive)
     assert 0 == ledger.observed
+
+
+def test_short_limits_are_fine() -> None:
+    ledger = SwapLedger(stuck_after=0.5, keep=1)
+    swap_once(ledger, 0, end=False)
+
+    assert at(0.5) == ledger.next_due()
+
+
+def test_a_span_may_be_a_moment() -> None:
+    ledger = SwapLedger()
+    swap_once(ledger, 0, end=False)
+    ledger.deaf(at(1), at(1))
+
+    assert [((at(1), at(1)),)] == [swap.deaf for swap in ledger.find(at(9))]
 
 
 def test_a_span_ends_after_it_begins() -> None:

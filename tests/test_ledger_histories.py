@@ -119,14 +119,25 @@ def random_history(data: bytes) -> list[tuple[Notification[Any], datetime]]:
     return history
 
 
+def random_spans(data: bytes) -> list[tuple[datetime, datetime]]:
+    """Return two spans in which nobody listens, as these bytes say."""
+    first, length, pause, rest = (byte % 32 for byte in data[:4])
+    begin = first + length + 1 + pause
+    return [(at(first), at(first + length)), (at(begin), at(begin + rest))]
+
+
 @many(3_500)
 @given(batches, afterwards)
 def test_a_random_history_has_the_verdicts_of_the_table(batch: list[bytes], seconds: float) -> None:
     for data in batch:
         history = random_history(data)
         now = history[-1][1] + timedelta(seconds=seconds)
+        spans = random_spans(data)
+        ledger = feed(history)
+        for begin, end in spans:
+            ledger.deaf(begin, end)
 
-        assert expected_swaps(history, now, LIMIT) == [told(swap) for swap in feed(history).find(now)]
+        assert expected_swaps(history, now, LIMIT, spans) == [told(swap) for swap in ledger.find(now)]
 
 
 @many(1_000)

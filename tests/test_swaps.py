@@ -346,6 +346,19 @@ def test_it_is_the_first_sign_that_decides() -> None:
     assert "compute.exception" in str(swap_of((0, exception(11)), *heard, now=60).inferred)
 
 
+def test_what_happened_to_the_instance_between_two_starts_says_nothing() -> None:
+    deleted = instance_event("instance.delete.end", 5, publisher=API)
+    heard = ((0, swap_event("start", 0)), (5, deleted), (6, swap_event("start", 6)))
+
+    assert RUNNING is swap_of(*heard, now=60).state
+
+
+def test_the_grace_begins_anew_with_each_start() -> None:
+    heard = ((0, swap_event("start", 0)), (1, exception(9)), (4, swap_event("start", 1)))
+
+    assert [RUNNING, FAILED] == [swap_of(*heard, now=now).state for now in (8.999, 9)]
+
+
 def test_a_start_after_the_signs_takes_the_failure_back() -> None:
     ledger = ledger_of((0, swap_event("start", 0)), (1, exception(1)))
     by_time = ledger.tick(at(6))
@@ -447,6 +460,13 @@ def test_a_missing_start_is_no_obstacle(phase: str, state: SwapState, request_id
     assert (state, None, at(9), None, False) == (swap.state, swap.started_at, swap.finished_at, swap.duration, swap.late)
 
 
+def test_only_an_error_has_a_fault() -> None:
+    end = swap_event("end", 9)
+    strange = dataclasses.replace(end, payload=end.payload.model_copy(update={"fault": fault()}))
+
+    assert swap_of((0, swap_event("start", 0)), (9, strange)).fault is None
+
+
 def test_a_missing_end_leaves_that_attempt_open() -> None:
     heard = [
         (float(second), swap_event(phase, second, request_id=None)) for second, phase in enumerate(("start", "start", "end"))
@@ -542,9 +562,10 @@ def test_spans_without_a_listener_are_shown() -> None:
 def test_spans_count_until_the_end_was_heard() -> None:
     ledger = ledger_of((10, swap_event("start", 10)), (15, swap_event("end", 15)))
     ledger.deaf(at(12), at(13))
-    ledger.deaf(at(15), at(16))
+    ledger.deaf(at(14), at(16))
+    ledger.deaf(at(17), at(18))
 
-    assert [((at(12), at(13)),)] == [swap.deaf for swap in ledger.find(at(60))]
+    assert [((at(12), at(13)), (at(14), at(16)))] == [swap.deaf for swap in ledger.find(at(60))]
 
 
 def test_spans_count_until_now_for_an_inferred_failure() -> None:

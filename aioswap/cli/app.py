@@ -21,6 +21,12 @@ __all__ = ["run"]
 
 _COMMANDS: Final = {
     "demo": "Several swaps at once, told and heard, with or without a broker.",
+    "dlq": "The dead letters of a pool: list, show, replay, drop.",
+    "doctor": "Can anything be received, and if not, why?",
+    "emit": "Emit one valid notification of a swap.",
+    "record": "Write what is heard to a file.",
+    "replay": "Send again what was recorded.",
+    "schema": "The JSON Schema of a payload.",
     "validate": "Say what a message is, or what is wrong with it.",
 }
 """Each command is the attribute `command` of the module of its name."""

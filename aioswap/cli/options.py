@@ -16,7 +16,16 @@ from aioswap.nova_conf import NovaConf, read_nova_conf
 from aioswap.transports.base import Transport
 from aioswap.transports.urls import parse_url
 
-__all__ = ["EXISTING_FILE", "Connection", "checked_urls", "connection_options", "need_yes", "output_options", "urls_of_files"]
+__all__ = [
+    "EXISTING_FILE",
+    "Connection",
+    "checked_urls",
+    "connection_options",
+    "lines_of",
+    "need_yes",
+    "output_options",
+    "urls_of_files",
+]
 
 EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -171,23 +180,30 @@ def checked_urls(urls: Sequence[str], named: str, *, visible: bool = False) -> t
 
 
 def urls_of_files(files: Sequence[Path], named: str) -> tuple[str, ...]:
-    """Return the URLs in `files`, all of them readable. A file that others may read is warned of.
+    """Return the URLs in `files`, all of them readable.
 
     Raises:
-        click.BadParameter: a file cannot be read or holds no URL. The text never shows what it holds.
+        click.BadParameter: as `lines_of`; or a URL cannot be read. The text never shows it.
+    """
+    return tuple(url for file in files for url in checked_urls(lines_of(file, named), f"{named} {file}"))
+
+
+def lines_of(file: Path, named: str) -> tuple[str, ...]:
+    """Return the URLs in `file`, as they stand there: at least one. A file that others may read is warned of.
+
+    Raises:
+        click.BadParameter: the file cannot be read or holds no URL. The text never shows what it holds.
     """
     from aioswap.settings import read_urls
 
-    found: list[str] = []
-    for file in files:
-        try:
-            mode = file.stat().st_mode
-            found += checked_urls(read_urls(file), f"{named} {file}")
-        except (OSError, ValueError) as error:
-            raise click.BadParameter(f"{file}: {_reason(error)}", param_hint=named) from None
-        if stat.S_ISREG(mode) and mode & 0o077:
-            say(f"aioswap: others may read {file}, which holds passwords: chmod 600 {file}")
-    return tuple(found)
+    try:
+        mode = file.stat().st_mode
+        found = read_urls(file)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{file}: {_reason(error)}", param_hint=named) from None
+    if stat.S_ISREG(mode) and mode & 0o077:
+        say(f"aioswap: others may read {file}, which holds passwords: chmod 600 {file}")
+    return found
 
 
 def _nova_conf(files: Sequence[Path]) -> NovaConf:

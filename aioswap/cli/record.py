@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -21,6 +22,8 @@ from aioswap.transports.base import Delivery, Subscription, Transport
 from aioswap.wire.events import EventPattern, event_pattern, peek
 
 __all__ = ["Recorder", "command"]
+
+_START_SECONDS: Final = 10.0
 
 
 @click.command("record")
@@ -116,7 +119,9 @@ class Recorder:
         async with AsyncExitStack() as stack:
             for transport in transports:
                 await stack.enter_async_context(transport)
-                await stack.enter_async_context(transport.receiver(subscription, self._deliver, label="record"))
+                await stack.enter_async_context(
+                    transport.receiver(subscription, self._deliver, label="record", start_timeout=_START_SECONDS)
+                )
             write = opened()
             say(f"recording {', '.join(topics)}{'' if seconds is None else f' for {seconds:g} s'}")
             if seconds is not None:
@@ -137,7 +142,8 @@ class Recorder:
 
     async def _write(self, write: Callable[[Sequence[str]], None]) -> None:
         """Write what has come, and acknowledge it when it is written."""
-        done, lines = [], []
+        done: list[Delivery] = []
+        lines: list[str] = []
         while self._waiting and not (self._limit is not None and self.count + len(lines) >= self._limit):
             delivery, received = self._waiting.popleft()
             done.append(delivery)

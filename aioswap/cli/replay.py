@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 import click
@@ -49,32 +46,19 @@ def command(
 ) -> int:
     """Send the messages of the recording FILE (- is stdin) again, in order, byte by byte as they were recorded.
 
-    It ends with 0 if all were confirmed; 1: some were refused (no queue is bound), or lines could not be read; 4: not confirmed.
+    It ends with 0 if all were confirmed; 1: some were refused (no queue is bound) or could not be read; 4: not confirmed.
     """
     urls = (*checked_urls(to_urls, "--to-url", visible=True), *urls_of_files(to_url_files, "--to-url-file"))
     if not urls:
         raise click.UsageError("where to? Give --to-url or --to-url-file")
     need_yes(exchange, None, yes)
     transport = Connection(urls=urls, exchange=exchange).transport()
-    with _opened(file) as lines:
+    with click.open_file(file, "rb") as lines:
         return asyncio.run(replay(transport, lines, speed, timeout, style, Clock()))
 
 
-@contextmanager
-def _opened(file: str) -> Generator[BinaryIO]:
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        lines = Path(file).open("rb")
-    except OSError as error:
-        raise click.FileError(file, error.strerror or str(error)) from None
-    with lines:
-        yield lines
-
-
 async def replay(
-    transport: Transport, lines: Iterator[bytes], speed: float | None, timeout: float, style: Style, clock: Clock
+    transport: Transport, lines: Iterable[bytes], speed: float | None, timeout: float, style: Style, clock: Clock
 ) -> int:
     """Send what `lines` hold, print how many there were, and return the exit code.
 

@@ -71,15 +71,22 @@ class Alerts:
 
     async def close(self) -> None:
         """Let the calls end for up to 10 s, then cancel them and give them as long again."""
-        for cancel in (False, True):
-            for task in self._tasks if cancel else ():
+        try:
+            for _ in range(2):
+                await self._idle()
+                for task in self._tasks:
+                    task.cancel()
+        finally:
+            for task in self._tasks:
                 task.cancel()
-            try:
-                async with self._clock.timeout(_CLOSE_WAIT):
-                    while self._tasks:
-                        await asyncio.wait(self._tasks)
-            except TimeoutError:
-                _logger.warning("%d calls of on_stuck functions do not end", len(self._tasks))
+
+    async def _idle(self) -> None:
+        try:
+            async with self._clock.timeout(_CLOSE_WAIT):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        except TimeoutError:
+            _logger.warning("%d calls of on_stuck functions do not end", len(self._tasks))
 
     async def _call(self, swap: Swap, functions: tuple[AlertFunction, ...]) -> None:
         async with self._turns:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
 from aioswap.swaps import Swap, SwapState
 
-__all__ = ["Criteria", "ended", "same_attempt", "with_others", "worst"]
+__all__ = ["Criteria", "ended", "same_attempt", "worst"]
 
 _WORST_FIRST: Final = (SwapState.FAILED, SwapState.STUCK, SwapState.RUNNING, SwapState.SUCCEEDED)
 
@@ -80,15 +80,10 @@ def ended(swap: Swap, or_stuck: bool = False) -> bool:
     return swap.state in (SwapState.SUCCEEDED, SwapState.FAILED) or (or_stuck and swap.state is SwapState.STUCK)
 
 
-def worst(swaps: Sequence[Swap]) -> Swap:
-    """Return the worst of several, the first among equals, with the rest in `others`."""
+def worst(swaps: Sequence[Swap], rest: Sequence[Swap] = ()) -> Swap:
+    """Return the worst of `swaps`, the first among equals; its `others` are the other ones and the rest."""
     chosen = min(swaps, key=lambda swap: _WORST_FIRST.index(swap.state))
-    return with_others(chosen, swaps)
-
-
-def with_others(chosen: Swap, swaps: Iterable[Swap]) -> Swap:
-    """Return `chosen`, with all of `swaps` but itself in `others`."""
-    return replace(chosen, others=tuple(swap for swap in swaps if swap is not chosen))
+    return replace(chosen, others=tuple(swap for swap in (*swaps, *rest) if swap is not chosen))
 
 
 def _key(swap: Swap) -> tuple[str | None, ...]:

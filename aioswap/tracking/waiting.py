@@ -8,14 +8,15 @@ from typing import Final, Protocol
 
 from aioswap.clock import Clock
 from aioswap.swaps import Swap, SwapState
-from aioswap.tracking.criteria import Criteria, ended, same_attempt, with_others, worst
+from aioswap.tracking.criteria import Criteria, ended, same_attempt, worst
 
-__all__ = ["Choice", "FromNowOn", "Newest", "Watch", "Watches"]
+__all__ = ["Choice", "Expected", "FromNowOn", "Listener", "Newest", "Watch", "Watches"]
 
 _UNSEEN: Final = (
     "no such swap was seen in {timeout:g} s: perhaps there is none (the volume is not attached, the storage moves it by itself,"
     " the instance is not active), or it is not told (Nova's versioned notifications are off, or go to another topic)"
 )
+_LEFT: Final = "this expectation was left: wait inside of its `async with`"
 
 
 class Choice(Protocol):
@@ -101,10 +102,8 @@ class Newest:
 
 
 def _goes_before(swap: Swap, known: Swap) -> bool:
-    if ended(known):
+    if ended(known) or swap.first_seen < known.first_seen:
         return False
-    if swap.first_seen < known.first_seen:
-        return swap.state is SwapState.RUNNING and known.state is SwapState.STUCK
     return swap.state is SwapState.RUNNING or known.state is SwapState.STUCK
 
 
@@ -132,51 +131,88 @@ class Watch:
         followed = self._choice.followed()
         return worst(followed) if followed and all(ended(swap, or_stuck) for swap in followed) else None
 
-    async def wait(self, clock: Clock, timeout: float | None, or_stuck: bool) -> Swap:
-        """Wait for the answer.
+    async def ended(self, or_stuck: bool) -> Swap:
+        """Wait for the answer, without limit.
 
         Raises:
-            TimeoutError: `timeout` seconds have passed; its `swap` is the one that is not over, None if there is none.
             RuntimeError: nothing is heard any more.
         """
-        try:
-            async with clock.timeout(timeout):
-                while (swap := self.answer(or_stuck)) is None:
-                    if self.over is not None:
-                        raise RuntimeError(self.over)
-                    self._news.clear()
-                    await self._news.wait()
-                return swap
-        except TimeoutError:
-            raise self._timed_out(timeout or 0.0) from None
+        while (swap := self.answer(or_stuck)) is None:
+            if self.over is not None:
+                raise RuntimeError(self.over)
+            self._news.clear()
+            await self._news.wait()
+        return swap
 
-    def _timed_out(self, timeout: float) -> TimeoutError:
+    def timed_out(self, timeout: float | None) -> TimeoutError:
+        """Return what says that the answer did not come in `timeout` seconds, and what is known instead."""
         followed = self._choice.followed()
         unfinished = [swap for swap in followed if not ended(swap)]
-        swap = with_others(worst(unfinished), followed) if unfinished else None
-        text = f"the swap is {swap.state} after {timeout:g} s of waiting" if swap else _UNSEEN.format(timeout=timeout)
-        error = TimeoutError(text)
+        swap = worst(unfinished, [swap for swap in followed if ended(swap)]) if unfinished else None
+        text = _UNSEEN if swap is None else f"the swap is {swap.state} after {{timeout:g}} s of waiting"
+        error = TimeoutError(text.format(timeout=timeout))
         error.swap = swap  # type: ignore[attr-defined]  # a caller's own timeout is the builtin; this says what is known
         return error
 
 
+class Expected:
+    """A swap that was expected before it began."""
+
+    def __init__(self, watch: Watch, clock: Clock) -> None:
+        self._watch = watch
+        self._clock = clock
+
+    async def wait(self, timeout: float | None = None, or_stuck: bool = False) -> Swap:
+        """Wait until the swap is over, and return what is known of it. It may be over already. Cancelling loses nothing.
+
+        With a global request id all swaps that began since and have it must be over; the worst is returned (failed, then
+        stuck, then succeeded), with the rest in its `others`.
+
+        Args:
+            timeout: seconds; None: no limit.
+            or_stuck: return a stuck one, too, instead of waiting on.
+
+        Raises:
+            TimeoutError: its `swap` is what is known of the one that is not over; None: none was seen.
+            RuntimeError: the `async with` of the expectation, or of the tracker, was left.
+        """
+        try:
+            async with self._clock.timeout(timeout):
+                return await self._watch.ended(or_stuck)
+        except TimeoutError:
+            raise self._watch.timed_out(timeout) from None
+
+
+class Listener(Protocol):
+    """Who is told of swaps."""
+
+    def take(self, swap: Swap, born: bool) -> None:
+        """Take in what is known of a swap now, as `Choice.take` says."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """Hear nothing any more."""
+        ...
+
+
 class Watches:
-    """All that wait now."""
+    """All that listen now."""
 
     def __init__(self) -> None:
-        self._watches: dict[Watch, None] = {}
+        self._watches: dict[Listener, None] = {}
 
     def __len__(self) -> int:
         return len(self._watches)
 
-    def add(self, watch: Watch) -> None:
+    def add(self, watch: Listener) -> None:
         """Let `watch` hear what comes."""
         self._watches[watch] = None
 
-    def remove(self, watch: Watch, reason: str) -> None:
+    def remove(self, watch: Listener, reason: str = _LEFT) -> None:
         """Let `watch` hear nothing any more."""
-        self._watches.pop(watch, None)
-        watch.end(reason)
+        if watch in self._watches:
+            del self._watches[watch]
+            watch.end(reason)
 
     def tell(self, swap: Swap, born: bool) -> None:
         """Tell everybody what is known of a swap now."""

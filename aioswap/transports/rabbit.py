@@ -12,8 +12,9 @@ from uuid import uuid4
 from aioswap.clock import Clock
 from aioswap.opened import Opened
 from aioswap.transports.base import Browser, Delivery, Receiver, Sender, Subscription
+from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_browser import browsing
-from aioswap.transports.rabbit_connection import Broker, ended
+from aioswap.transports.rabbit_connection import ended
 from aioswap.transports.rabbit_receiver import RabbitReceiver
 from aioswap.transports.rabbit_sender import RabbitSender
 from aioswap.transports.topology import topology
@@ -23,7 +24,7 @@ __all__ = ["RabbitTransport"]
 
 
 class RabbitTransport:
-    """A transport over RabbitMQ, 3.8 or later. Constructing and entering it do no I/O.
+    """A transport over RabbitMQ. Constructing and entering it do no I/O.
 
     Each sender, receiver and browser has a connection of its own, named `aioswap <version> <label>`, which is made again
     after every loss: up to 1 second later, then after up to 1, 2, 4, ... 30 seconds, each host in turn. What is wrong
@@ -100,7 +101,10 @@ class RabbitTransport:
         try:
             yield sender
         finally:
-            await ended(task)
+            try:
+                await ended(task)
+            finally:
+                sender.close()
 
     @asynccontextmanager
     async def receiver(

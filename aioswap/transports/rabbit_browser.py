@@ -15,7 +15,8 @@ from aiormq.abc import AbstractChannel
 
 from aioswap.errors import TransportError
 from aioswap.transports.base import Delivery
-from aioswap.transports.rabbit_connection import Broker, Session, connected
+from aioswap.transports.rabbit_broker import Broker
+from aioswap.transports.rabbit_connection import Session, connected
 from aioswap.transports.rabbit_control import Control
 from aioswap.transports.rabbit_delivery import RabbitSettler, Route, as_delivery
 from aioswap.transports.rabbit_frames import CHANNEL_CLOSE, GET_EMPTY, GET_OK, ChannelFrames, closed_by
@@ -39,7 +40,7 @@ class RabbitBrowser:
         """What came after its `get` had been cancelled."""
         methods = {GET_EMPTY: self._empty, CHANNEL_CLOSE: self._closed}
         session.watch(channel, ChannelFrames(contents={GET_OK: self._got}, methods=methods))
-        session.on_lost = self._lost
+        session.tell_loss(self._lost)
 
     async def get(self) -> Delivery | None:
         """Return the next message, None at the end of the queue.

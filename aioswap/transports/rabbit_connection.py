@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from random import SystemRandom
 from typing import Final
@@ -24,11 +22,12 @@ from yarl import URL
 
 from aioswap.clock import Clock
 from aioswap.errors import TransportError
-from aioswap.transports.rabbit_errors import Guard
+from aioswap.transports.rabbit_broker import Broker, driver_url
+from aioswap.transports.rabbit_errors import Answered, Guard
 from aioswap.transports.rabbit_frames import ChannelFrames, Factory
 from aioswap.transports.urls import Address, BrokerUrl
 
-__all__ = ["ANSWER_SECONDS", "Broker", "Link", "Session", "connected", "ended"]
+__all__ = ["ANSWER_SECONDS", "Link", "Session", "connected", "ended"]
 
 _logger = logging.getLogger(__name__)
 
@@ -39,52 +38,7 @@ ANSWER_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 5.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where and how to connect.
-
-    Args:
-        urls: at least one; their hosts are tried in a random order.
-        tls: used as it is; None: made from the URL's files at each attempt, so that renewed certificates are found.
-        heartbeat: seconds, where the URL does not say.
-        clock: measures deadlines and pauses.
-    """
-
-    urls: Sequence[BrokerUrl] = field(repr=False)
-    tls: ssl.SSLContext | None = None
-    heartbeat: int
-    clock: Clock
-
-    def shuffled(self) -> list[tuple[Address, BrokerUrl]]:
-        """Return every host once, in a random order, with the URL that names it."""
-        hosts = [(address, url) for url in self.urls for address in url.addresses]
-        SystemRandom().shuffle(hosts)
-        return hosts
-
-    def tls_context(self, url: BrokerUrl) -> ssl.SSLContext:
-        """Return what verifies the broker, by certificate and host name. Reads files.
-
-        Raises:
-            TransportError: a file is missing, unreadable, or not what it should be.
-        """
-        if self.tls is not None:
-            return self.tls
-        try:
-            context = ssl.create_default_context(cafile=url.ca_file)
-            if url.cert_file is not None:
-                context.load_cert_chain(url.cert_file, url.key_file, password=_no_password)
-        except OSError as error:
-            reason = getattr(error, "reason", None) or error.strerror
-            text = f"the URL's certificates cannot be used, {reason}; check ssl_ca_file, ssl_cert_file and ssl_key_file"
-            raise TransportError(text) from None
-        return context
-
-
-def _no_password() -> str:
-    """A key with a password cannot be used; without this OpenSSL would ask for it on the terminal."""
-    return ""
+_SHORT_LIFE: Final = 1.0
 
 
 class _Connection(aio_pika.Connection):
@@ -109,7 +63,7 @@ class Session:
         self.changed = asyncio.Event()
         """Set when it is lost; its user may set and clear it for other news."""
         self.on_blocked: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[TransportError], None] = lambda _: None
+        self._on_lost: Callable[[TransportError], None] = lambda _: None
         self._factory: Factory | None = None
         self._driver: AbstractConnection | None = None
 
@@ -118,7 +72,17 @@ class Session:
         if self.cause is None:
             self.cause = cause
             self.changed.set()
-            self.on_lost(cause)
+            self._on_lost(cause)
+
+    def tell_loss(self, listener: Callable[[TransportError], None]) -> None:
+        """Call `listener` with the first cause, at once, when the connection is lost.
+
+        Raises:
+            TransportError: it is lost already.
+        """
+        if self.cause is not None:
+            raise self.cause
+        self._on_lost = listener
 
     def set_blocked(self, blocked: str | None) -> None:
         """Note that the broker stops taking messages, and why, or takes them again (None)."""
@@ -200,7 +164,7 @@ async def connected(broker: Broker, address: Address, url: BrokerUrl, label: str
     heartbeat = broker.heartbeat if url.heartbeat is None else url.heartbeat
     own_version = version("aioswap")
     client = {"product": "aioswap", "version": own_version, "connection_name": f"aioswap {own_version} {label}"}
-    connection = _Connection(_driver_url(address, heartbeat), factory, client)
+    connection = _Connection(driver_url(address, heartbeat), factory, client)
     try:
         await session.connect(connection, factory)
         yield session
@@ -211,23 +175,11 @@ async def connected(broker: Broker, address: Address, url: BrokerUrl, label: str
         await session.close(connection)
 
 
-def _driver_url(address: Address, heartbeat: int) -> URL:
-    """The driver's own URL: plain, because the streams are of our making; built from parts, so that nothing is guessed."""
-    return URL.build(
-        scheme="amqp",
-        user=address.user,
-        password=address.password,
-        host=address.host,
-        port=address.port,
-        path="/" if address.vhost == "/" else f"/{address.vhost}",
-        query={"heartbeat": str(heartbeat)},
-    )
-
-
 class Link:
     """Makes a connection, and makes it again whenever it is lost: every host in turn, then a pause.
 
-    The pauses have full jitter: up to 1 second after a loss, then up to 1, 2, 4, ... 30 seconds after each round of hosts.
+    The pauses have full jitter: up to 1 second after a loss, then up to 1, 2, 4, ... 30 seconds after each round of hosts. A
+    connection that lives for less than a second counts as one that failed: what kills it at once would kill the next one too.
 
     Args:
         broker: where to connect.
@@ -248,34 +200,39 @@ class Link:
         self._serve = serve
         self._failed = failed
         self._random = SystemRandom()
-        self._well = False
+        self._well_since: float | None = None
         self._failures = 0
+        self._told: set[str] = set()
         self.degraded: str | None = None
         """The first cause of the trouble that goes on now."""
 
     def healed(self) -> None:
         """All is well: forget the trouble."""
-        self._well, self._failures = True, 0
+        if self._well_since is None:
+            self._well_since = self._broker.clock.monotonic()
         if self.degraded is not None:
             self.degraded = None
+            self._told.clear()
             _logger.info("the connection %s is well again", self._label)
 
     def trouble(self, cause: TransportError) -> None:
         """Note what is wrong. Of several causes in a row the first counts, until the broker itself says another one."""
         text = str(cause)
-        if self.degraded == text:
-            return
-        if self.degraded is None or getattr(cause, "code", None) is not None:
+        if self.degraded is None or isinstance(cause, Answered):
             self.degraded = text
-        _logger.warning("the connection %s has trouble: %s", self._label, cause)
+        if text not in self._told:
+            self._told.add(text)
+            _logger.warning("the connection %s has trouble: %s", self._label, text)
 
     async def run(self) -> None:
         """Keep the connection until cancelled, or until `failed` says that it is enough."""
         hosts = self._broker.shuffled()
+        task = asyncio.current_task()
         for address, url in itertools.cycle(hosts):
             cause = await self._once(address, url)
             self.trouble(cause)
-            if self._failed(cause):
+            # The driver may put an error in the place of a cancellation that came in the same turn of the loop.
+            if self._failed(cause) or (task is not None and task.cancelling()):
                 return
             await self._broker.clock.sleep(self._random.uniform(0, self._longest_pause(len(hosts))))
 
@@ -292,8 +249,9 @@ class Link:
             return TransportError(f"an unexpected {type(error).__name__}, see the log")
 
     def _longest_pause(self, hosts: int) -> float:
-        if self._well:
-            self._well = False
+        since, self._well_since = self._well_since, None
+        if since is not None and self._broker.clock.monotonic() - since >= _SHORT_LIFE:
+            self._failures = 0
             return _FIRST_PAUSE
         self._failures += 1
         if self._failures % hosts:

@@ -110,7 +110,7 @@ def _what_happened(error: BaseException) -> str:
 
 
 _DRIVER: Final = (AMQPError, ChannelInvalidStateError, OSError, asyncio.CancelledError)
-"""What the driver raises."""
+"""What the driver raises; on a connection that is lost also a plain RuntimeError."""
 
 
 class Guard:
@@ -148,8 +148,9 @@ class Guard:
             raise translate(timeout, self._doing) from None  # what has gone wrong since follows from it
         if isinstance(error, asyncio.CancelledError) and self._cancellations() > self._asked:
             return
-        if isinstance(error, _DRIVER):
-            raise self._cause() or translate(error, self._doing) from None
+        first = self._cause()
+        if isinstance(error, _DRIVER) or (isinstance(error, RuntimeError) and first is not None):
+            raise first or translate(error, self._doing) from None
 
     def _cancellations(self) -> int:
         return 0 if self._task is None else self._task.cancelling()

@@ -15,7 +15,8 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from aioswap.errors import TransportError
 from aioswap.health import LinkHealth
 from aioswap.transports.base import MAX_BODY, Delivery, Subscription
-from aioswap.transports.rabbit_connection import Broker, Link, Session
+from aioswap.transports.rabbit_broker import Broker
+from aioswap.transports.rabbit_connection import Link, Session
 from aioswap.transports.rabbit_control import Control
 from aioswap.transports.rabbit_delivery import RabbitSettler, Route, as_delivery
 from aioswap.transports.rabbit_errors import Answered
@@ -119,7 +120,7 @@ class RabbitReceiver:
                 await self._started
         except TimeoutError:
             reason = self._link.degraded or "the broker has not answered yet"
-            raise TransportError(f"not ready after {timeout:g} seconds: {reason}") from None
+            raise TransportError(f"not ready after {timeout:g} s: {reason}") from None
 
     def _failed(self, cause: TransportError) -> bool:
         """Before the start, a refusal ends all; afterwards nothing does, but that nothing is left to do."""
@@ -135,8 +136,8 @@ class RabbitReceiver:
         settler = RabbitSettler(channel.number, session.write)
         now = _Consumption(session=session, control=control, channel=channel, settler=settler)
         await self._declare(now)
+        session.tell_loss(self._lost)
         self._now = now
-        session.on_lost = self._lost
         self._watch(now)
         await self._consume(now)
         self._connected = True
@@ -171,7 +172,9 @@ class RabbitReceiver:
 
     async def _consume(self, now: _Consumption) -> None:
         async with now.session.guard("consuming"):
-            await now.channel.basic_qos(prefetch_count=self._subscription.prefetch)
+            # It counts for each consumer by itself: RabbitMQ 4 has none for a whole channel.
+            prefetch = max(1, self._subscription.prefetch // len(self._layout.consume))
+            await now.channel.basic_qos(prefetch_count=prefetch)
             for queue in self._layout.consume:
                 if self._stopped:
                     return

@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Mapping
 from itertools import takewhile
-from typing import Any, Final
-
-import pamqp.frame
-from aiormq import spec
+from typing import Final
 
 from aioswap.clock import Timer
 from aioswap.errors import TransportError
 from aioswap.health import LinkHealth
 from aioswap.opened import Opened
-from aioswap.transports.base import NOTIFICATION_PROPERTIES, Confirmation, Message
+from aioswap.transports.base import Confirmation, Message
 from aioswap.transports.limits import impossible
-from aioswap.transports.rabbit_connection import ANSWER_SECONDS, Broker, Link, Session
+from aioswap.transports.rabbit_broker import Broker
+from aioswap.transports.rabbit_connection import ANSWER_SECONDS, Link, Session
 from aioswap.transports.rabbit_control import Control
+from aioswap.transports.rabbit_encoder import Encoder
 from aioswap.transports.rabbit_frames import ACK, CHANNEL_CLOSE, NACK, RETURN, ChannelFrames, closed_by
-from aioswap.transports.rabbit_properties import decode_properties, encode_properties, short_string
+from aioswap.transports.rabbit_properties import decode_properties, short_string
 from aioswap.transports.topology import QueueDeclaration
 
 __all__ = ["RabbitSender"]
 
-_HEADER_HEAD: Final = struct.Struct(">BHIHHQ")
-_BODY_HEAD: Final = struct.Struct(">BHI")
 _CONFIRM: Final = struct.Struct(">QB")
-_FRAME_EXTRA: Final = 8
-_USUAL_FRAME: Final = 128 << 10
-_MOST_ROUTES: Final = 1024
 
 
 class RabbitSender:
@@ -67,17 +60,14 @@ class RabbitSender:
         self._default_queues = default_queues
         self._link = Link(broker, label, self._serve)
         self._loop = asyncio.get_running_loop()
-        self._plain = encode_properties("", {}, NOTIFICATION_PROPERTIES)[:-1]
         self._ready = asyncio.Event()
         self._session: Session | None = None
-        self._channel = 0
-        self._largest_part = 0
+        self._encoder: Encoder | None = None
         self._sent = 0
         self._pending: dict[int, tuple[asyncio.Future[Confirmation], Message]] = {}
         self._progress = 0.0
         self._watchdog: Timer | None = None
         self._buffer: list[bytes] = []
-        self._routes: dict[tuple[str, str], bytes] = {}
         self._declared: set[str] = set()
         self._undeclared: list[str] = []
 
@@ -103,11 +93,12 @@ class RabbitSender:
 
     async def run(self) -> None:
         """Keep the connection, until cancelled."""
-        try:
-            await self._link.run()
-        finally:
-            self._closed = True
-            self._ready.set()
+        await self._link.run()
+
+    def close(self) -> None:
+        """Refuse what is asked from now on. Call it when `run` has ended."""
+        self._closed = True
+        self._ready.set()
 
     def send(self, message: Message) -> asyncio.Future[Confirmation]:
         """Send `message` now, in order; the future is what the broker says of it. See `Sender.send`.
@@ -119,11 +110,10 @@ class RabbitSender:
         future: asyncio.Future[Confirmation] = self._loop.create_future()
         problem: Exception | None = impossible(message)
         if problem is None:
-            session = self._session
-            if session is None:
+            if self._encoder is None:
                 problem = TransportError(self._link.degraded or "not connected yet")
             else:
-                problem = self._put(message, future, session)
+                problem = self._put(message, future, self._encoder)
         if problem is not None:
             future.set_exception(problem)
         return future
@@ -133,18 +123,14 @@ class RabbitSender:
             raise RuntimeError("this sender is closed: use it inside its `async with`")
         self._opened.check()
 
-    def _put(self, message: Message, future: asyncio.Future[Confirmation], session: Session) -> ValueError | None:
+    def _put(self, message: Message, future: asyncio.Future[Confirmation], encoder: Encoder) -> ValueError | None:
         """Number the message, and append its frames to what goes out at the end of this turn of the loop."""
         try:
-            method, properties = self._method(message), self._properties(message, session.user)
+            frames = encoder.frames(message)
         except ValueError as error:
             return error
-        if _HEADER_HEAD.size + len(properties) > self._largest_part:
-            return ValueError(f"the headers do not fit the broker's frames of {self._largest_part} bytes")
         if self._default_queues and message.exchange is None and message.routing_key not in self._declared:
-            self._declared.add(message.routing_key)
-            self._undeclared.append(message.routing_key)
-            session.changed.set()
+            self._declare_first(message.routing_key)
         if not self._buffer:
             self._loop.call_soon(self._flush)
         if not self._pending:
@@ -152,32 +138,15 @@ class RabbitSender:
             self._watch()
         self._sent += 1
         self._pending[self._sent] = (future, message)
-        self._append(method, properties, message.body)
+        self._buffer += frames
         return None
 
-    def _method(self, message: Message) -> bytes:
-        route = (self._exchange if message.exchange is None else message.exchange, message.routing_key)
-        method = self._routes.get(route)
-        if method is None:
-            if len(self._routes) >= _MOST_ROUTES:
-                self._routes.clear()
-            publish = spec.Basic.Publish(exchange=route[0], routing_key=route[1], mandatory=True)
-            method = self._routes[route] = pamqp.frame.marshal(publish, self._channel)
-        return method
-
-    def _properties(self, message: Message, user: str) -> bytes:
-        if message.properties is NOTIFICATION_PROPERTIES and not message.headers:
-            identity = message.message_id.encode()
-            return b"%b%c%b" % (self._plain, len(identity), identity)
-        return encode_properties(message.message_id, message.headers, _as_sent(message.properties, user))
-
-    def _append(self, method: bytes, properties: bytes, body: bytes) -> None:
-        head = _HEADER_HEAD.pack(2, self._channel, 12 + len(properties), 60, 0, len(body))
-        self._buffer += (method, head, properties, b"\xce")
-        part = self._largest_part
-        for start in range(0, len(body), part):
-            piece = body if len(body) <= part else body[start : start + part]
-            self._buffer += (_BODY_HEAD.pack(3, self._channel, len(piece)), piece, b"\xce")
+    def _declare_first(self, routing_key: str) -> None:
+        """Hold back what is sent until the default queue of `routing_key` is there."""
+        self._declared.add(routing_key)
+        self._undeclared.append(routing_key)
+        if self._session is not None:
+            self._session.changed.set()
 
     def _flush(self) -> None:
         if self._undeclared or self._session is None:
@@ -192,14 +161,14 @@ class RabbitSender:
         control = Control(session)
         await control.ensure_exchange(self._exchange, self._exchange_durable)
         channel = await session.channel(confirms=True)
-        session.on_lost = self._lost
+        session.tell_loss(self._lost)
         session.on_blocked = self._blocked
         contents = {RETURN: self._returned}
         methods = {ACK: self._acked, NACK: self._nacked, CHANNEL_CLOSE: self._channel_closed}
         session.watch(channel, ChannelFrames(contents=contents, methods=methods))
-        self._session, self._channel, self._sent = session, channel.number, 0
-        frame_max = channel.connection.connection_tune.frame_max or _USUAL_FRAME  # 0: the broker sets no limit
-        self._largest_part = frame_max - _FRAME_EXTRA
+        frame_max = channel.connection.connection_tune.frame_max
+        self._encoder = Encoder(channel.number, frame_max, exchange=self._exchange, user=session.user)
+        self._session, self._sent = session, 0
         self._link.healed()
         self._blocked()
         while session.cause is None:
@@ -228,10 +197,9 @@ class RabbitSender:
 
     def _lost(self, cause: TransportError) -> None:
         """The connection is gone: nothing that is pending will be answered."""
-        self._session = None
+        self._session = self._encoder = None
         self._ready.clear()
         self._buffer.clear()
-        self._routes.clear()
         self._declared.clear()
         self._undeclared.clear()
         if self._watchdog is not None:
@@ -299,10 +267,3 @@ class RabbitSender:
             self._watch()
             return
         session.drop(TransportError(f"{session.where}: no confirm for {ANSWER_SECONDS:.0f} seconds; it is connected again"))
-
-
-def _as_sent(properties: Mapping[str, Any], user: str) -> Mapping[str, Any]:
-    """RabbitMQ closes the channel for another user's `user_id` (406): leave it out."""
-    if properties.get("user_id") in (None, user):
-        return properties
-    return {name: value for name, value in properties.items() if name != "user_id"}

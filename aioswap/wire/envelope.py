@@ -90,7 +90,11 @@ def encode(notification: Notification[Any]) -> bytes:
     """
     try:
         swap = type(notification.payload) is InstanceActionVolumeSwapPayload
-        text = _write_swap(notification.around(notification.payload)) if swap else _write_json(notification.to_wire())
+        text = (
+            _write_swap(notification.around(notification.payload), warnings=False)
+            if swap
+            else _write_json(notification.to_wire())
+        )
     except ValueError:
         # lone surrogates, very deep nesting: what only the standard library can write
         text = json.dumps(notification.to_wire()).encode()

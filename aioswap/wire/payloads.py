@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Self, TypeAlias
 
+from pydantic import FailFast
+
 from aioswap.wire.objects import NestedSchema, VersionedObject, since
 from aioswap.wire.times import MomentSchema
 
@@ -57,7 +59,7 @@ class FlavorPayload(VersionedObject):
     is_public: bool = since("1.1", "15.0.0", True)
     extra_specs: dict[str, str] | None = since("1.2", "15.0.0")
     """Null since 1.3 only."""
-    projects: list[str] | None = since("1.2", "15.0.0")
+    projects: Annotated[list[str] | None, FailFast()] = since("1.2", "15.0.0")
     """Null since 1.3 only; always null for an instance's flavor there."""
     description: str | None = since("1.4", "17.0.0")
 

@@ -91,8 +91,8 @@ def _prefix_of(wire: dict[str, Any]) -> str | None:
 
 
 def _is_wrapper(wire: dict[str, Any], prefix: str) -> bool:
-    texts = all(isinstance(wire.get(f"{prefix}.{key}"), str) for key in ("name", "namespace", "version"))
-    return texts and isinstance(wire.get(f"{prefix}.data"), dict)
+    texts = (wire.get(f"{prefix}.{key}") for key in ("name", "namespace", "version"))
+    return isinstance(wire.get(f"{prefix}.data"), dict) and all(isinstance(text, str) for text in texts)
 
 
 def _explained(error: ValidationError, path: str) -> DecodeError:

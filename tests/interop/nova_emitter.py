@@ -68,10 +68,14 @@ class _Compute:
     def _fail(self, context: Any) -> None:
         raise exception.VolumeNotFound(volume_id=str(uuid.uuid4()))
 
-    def fail(self, number: int) -> None:
-        """Let an operation raise, as the compute manager's do: Nova tells of it by `compute.exception`."""
+    def break_off(self, number: int) -> None:
+        """Let a swap raise where Nova has no `.error` for it: the decorator tells of it by `compute.exception`."""
+        context, instance = self._contexts[number], self._instances[number]
+        old = self._database.volumes[instance.uuid]
+        start = fields.NotificationPhase.START
+        utils.notify_about_volume_swap(context, instance, self._host, start, old, str(uuid.uuid4()))
         with contextlib.suppress(exception.VolumeNotFound):
-            self._fail(self._contexts[number])
+            self._fail(context)
 
     def show(self, number: int) -> dict[str, Any]:
         """Return an instance by Nova's own names, and who asks."""
@@ -100,8 +104,8 @@ def main() -> None:
     for command in commands():
         for number in range(command.get("swaps", 0)):
             compute.swap(number, fails=number % command["fail_every"] == command["fail_every"] - 1)
-        for number in range(command.get("exceptions", 0)):
-            compute.fail(number)
+        for number in range(command.get("broken", 0)):
+            compute.break_off(number)
         tell("done", command)
     rpc.cleanup()
 

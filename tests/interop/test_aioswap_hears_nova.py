@@ -145,7 +145,7 @@ async def test_an_exception_of_an_operation_is_typed_and_tells_its_request(bus: 
     consumer = Consumer(transport, "interop")
     consumer.on(EventType("compute.exception", ExceptionPayload))(heard.put)
     async with transport, consumer.running(), peers.nova() as nova, asyncio.timeout(DEADLINE):
-        nova.command(exceptions=1)
+        nova.command(broken=1)
         notification = await heard.get()
 
     assert ExceptionPayload is type(notification.payload)

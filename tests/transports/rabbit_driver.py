@@ -22,10 +22,14 @@ __all__ = ["Admin", "HurriedClock", "RabbitDriver", "rabbit_driver"]
 
 
 class HurriedClock(Clock):
-    """Does not sleep; remembers for how long it was asked to."""
+    """Does not sleep, and remembers for how long it was asked to; is moved on by hand."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
+        self.elapsed = 0.0
+
+    def monotonic(self) -> float:
+        return self.elapsed
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)

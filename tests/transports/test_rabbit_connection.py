@@ -19,7 +19,8 @@ from aioswap.errors import TransportError
 from aioswap.testing import ManualClock
 from aioswap.transports.base import Confirmation, Message, Subscription
 from aioswap.transports.rabbit import RabbitTransport
-from aioswap.transports.rabbit_connection import Broker, Link, Session
+from aioswap.transports.rabbit_broker import Broker
+from aioswap.transports.rabbit_connection import Link, Session
 from aioswap.transports.urls import parse_url
 from tests.broker import Node, Proxy, free_ports
 from tests.transports.driver import DEADLINE, INFO, Inbox, put, until
@@ -94,7 +95,7 @@ async def test_a_broker_that_is_away_is_named_with_a_remedy() -> None:
 
     error = await _start_error(transport, start_timeout=0.05)
 
-    assert error.startswith("not ready after 0.05 seconds: connecting to amqp://u@127.0.0.1")
+    assert error.startswith("not ready after 0.05 s: connecting to amqp://u@127.0.0.1")
     assert "check that the broker runs" in error
 
 
@@ -178,15 +179,17 @@ async def test_pauses_grow_to_thirty_seconds_and_have_full_jitter() -> None:
     assert max(late) > 20
 
 
-async def test_after_a_loss_the_first_pause_is_at_most_a_second(amqp_url: str) -> None:
+@pytest.mark.parametrize("life", [1.0, 0.9])
+async def test_after_a_loss_the_pause_is_short_unless_the_connection_was(amqp_url: str, life: float) -> None:
     clock = HurriedClock()
     async with rabbit_driver(amqp_url, clock=clock) as driver, driver.transport as transport, transport.sender("s") as sender:
-        for number in range(10):
+        for number in range(40):
             await sender.ready()
+            clock.elapsed += life
             driver.proxy.reset()
             await until(lambda number=number: len(clock.pauses) > number)  # type: ignore[misc]
 
-    assert all(pause <= 1 for pause in clock.pauses)
+    assert (life < 1) == (max(clock.pauses) > 1)
 
 
 async def test_every_host_is_tried_before_there_is_a_pause(driver: RabbitDriver) -> None:
@@ -246,6 +249,22 @@ async def test_two_hundred_reconnects_leave_nothing(amqp_url: str) -> None:
     assert files == files_after
 
 
+async def test_a_cancellation_that_the_driver_replaced_still_ends_the_link(amqp_url: str) -> None:
+    async def serve(session: Session) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise TransportError("the connection was lost in the same turn") from None
+
+    link = Link(Broker(urls=[parse_url(amqp_url)], heartbeat=10, clock=HurriedClock()), "test", serve)
+    await asyncio.wait_for(asyncio.create_task(link.run()), DEADLINE)
+
+    assert "the connection was lost in the same turn" == link.degraded
+
+
 async def test_an_unexpected_fault_is_logged_and_the_connection_made_again(
     amqp_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -286,6 +305,19 @@ async def test_what_goes_wrong_is_logged_once_and_so_is_its_end(amqp_url: str, c
     assert "the connection s is well again" == told[-1]
     assert len(told) <= 4
     assert healed is None
+
+
+async def test_a_connection_that_is_lost_already_tells_so() -> None:
+    session = Session("here", "guest", HurriedClock())
+    told: list[TransportError] = []
+    session.tell_loss(told.append)
+    first, second = TransportError("first"), TransportError("second")
+    session.lost(first)
+    session.lost(second)
+
+    assert [first] == told
+    with pytest.raises(TransportError, match="first"):
+        session.tell_loss(told.append)
 
 
 # Closed
@@ -545,7 +577,7 @@ async def test_the_clients_certificate_is_shown_to_the_broker(node: Node, certif
         ("ssl_ca_file=/no/such/file", "No such file or directory"),
         ("ssl_ca_file={folder}/ca.key", "NO_CERTIFICATE_OR_CRL_FOUND"),
         ("ssl_cert_file={folder}/client.pem&ssl_key_file={folder}/server.key", "KEY_VALUES_MISMATCH"),
-        ("ssl_cert_file={folder}/client.pem&ssl_key_file={folder}/locked.key", "BAD"),
+        ("ssl_cert_file={folder}/client.pem&ssl_key_file={folder}/locked.key", "PEM"),
     ],
 )
 async def test_certificate_files_that_cannot_be_used_are_told(node: Node, certificates: Path, files: str, reason: str) -> None:

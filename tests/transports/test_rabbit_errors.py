@@ -139,13 +139,14 @@ async def test_the_deadline_is_the_clocks() -> None:
 
 async def test_the_first_cause_goes_before_what_follows_from_it() -> None:
     first = TransportError("first")
-    for error in (driver.ChannelInvalidStateError("closed"), asyncio.CancelledError()):
+    for error in (driver.ChannelInvalidStateError("closed"), asyncio.CancelledError(), RuntimeError("connection closed")):
         with pytest.raises(TransportError, match="first"):
             async with Guard("doing it", Clock(), 10, lambda: first):
                 raise error
 
 
-async def test_a_fault_of_ones_own_is_not_translated() -> None:
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("fault", [ZeroDivisionError, RuntimeError])
+async def test_a_fault_of_ones_own_is_not_translated(fault: type[Exception]) -> None:
+    with pytest.raises(fault):
         async with Guard("doing it", Clock(), 10):
-            raise ZeroDivisionError
+            raise fault

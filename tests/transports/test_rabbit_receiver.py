@@ -163,7 +163,7 @@ async def test_a_missing_exchange_ends_the_start_with_its_remedy(driver: RabbitD
     await driver.admin.delete_exchange(driver.exchange)
     error = await _start_error(driver.transport, Subscription(), start_timeout=0.5)
 
-    assert error.startswith("not ready after 0.5 seconds")
+    assert error.startswith("not ready after 0.5 s")
     assert f"no exchange '{driver.exchange}'; start Nova first, correct `exchange`" in error
 
 
@@ -333,6 +333,22 @@ async def test_a_channel_that_the_broker_closes_is_made_again_and_told(amqp_url:
 
     assert "receiving: the broker says 406 PRECONDITION_FAILED - unknown delivery tag 10" in (degraded or "")
     assert (b"1", True) == (again.body, again.redelivered)
+
+
+async def test_several_queues_share_the_prefetch(driver: RabbitDriver) -> None:
+    inbox = Inbox()
+    topic = driver.unique("topic")
+    keys = [f"{topic}.info", f"{topic}.error"]
+    for key in keys:
+        await driver.declare(QueueDeclaration(name=key), Binding(queue=key, exchange=None, routing_key=key))
+    async with driver.transport as transport, transport.sender("s") as sender:
+        for key in keys:
+            await put(sender, *[b"x"] * 10, key=key)
+        async with transport.receiver(Subscription(topics=(topic,), shared=True, prefetch=8), inbox, label="r"):
+            await inbox.take(8)
+            left = [await driver.admin.depth(key) for key in keys]
+
+    assert [6, 6] == left
 
 
 # Leaving

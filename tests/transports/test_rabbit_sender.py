@@ -354,6 +354,14 @@ async def test_what_waits_to_be_ready_is_told_of_the_end(driver: RabbitDriver) -
             await sender.ready()
 
 
+async def test_a_sender_that_is_left_at_once_is_closed(driver: RabbitDriver) -> None:
+    async with driver.transport as transport:
+        async with transport.sender("s") as sender:
+            pass
+        with pytest.raises(RuntimeError, match="closed"):
+            sender.send(message(b"x"))
+
+
 async def test_what_is_pending_at_the_exit_fails(driver: RabbitDriver) -> None:
     async with driver.transport as transport:
         async with transport.sender("s") as sender:

@@ -1,0 +1,85 @@
+"""The frames of a message that is sent: method, header, and the body in parts (AMQP 0-9-1 section 4.2.6).
+
+What is the same for many messages is written once: the method of a route, the properties of a notification.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pamqp.frame
+from aiormq import spec
+
+from aioswap.transports.base import NOTIFICATION_PROPERTIES, Message
+from aioswap.transports.rabbit_properties import encode_properties
+
+__all__ = ["Encoder"]
+
+_HEADER_HEAD: Final = struct.Struct(">BHIHHQ")
+_HEADER_FIXED: Final = 12
+"""Bytes of a header's payload before the properties."""
+
+_BODY_HEAD: Final = struct.Struct(">BHI")
+_FRAME_EXTRA: Final = 8
+_USUAL_FRAME: Final = 128 << 10
+_MOST_ROUTES: Final = 1024
+
+
+class Encoder:
+    """Writes messages for one channel.
+
+    Args:
+        channel: its number.
+        frame_max: the most bytes that the broker takes in one frame; 0: it sets no limit.
+        exchange: the notification exchange.
+        user: who is logged in.
+    """
+
+    def __init__(self, channel: int, frame_max: int, *, exchange: str, user: str) -> None:
+        self._channel = channel
+        self._part = (frame_max or _USUAL_FRAME) - _FRAME_EXTRA
+        self._exchange = exchange
+        self._user = user
+        self._plain = encode_properties("", {}, NOTIFICATION_PROPERTIES)[:-1]
+        """But for the message id, which comes last."""
+        self._methods: dict[tuple[str, str], bytes] = {}
+
+    def frames(self, message: Message) -> list[bytes]:
+        """Return what is to be written, in pieces.
+
+        Raises:
+            ValueError: a part of it has no place in AMQP, or in this broker's frames.
+        """
+        method, properties, body, part = self._method(message), self._properties(message), message.body, self._part
+        if _HEADER_FIXED + len(properties) > part:
+            raise ValueError(f"the headers do not fit the broker's frames of {part} bytes")
+        head = _HEADER_HEAD.pack(2, self._channel, _HEADER_FIXED + len(properties), 60, 0, len(body))
+        pieces = [method, head, properties, b"\xce"]
+        for start in range(0, len(body), part):
+            piece = body if len(body) <= part else body[start : start + part]
+            pieces += (_BODY_HEAD.pack(3, self._channel, len(piece)), piece, b"\xce")
+        return pieces
+
+    def _method(self, message: Message) -> bytes:
+        route = (self._exchange if message.exchange is None else message.exchange, message.routing_key)
+        method = self._methods.get(route)
+        if method is None:
+            if len(self._methods) >= _MOST_ROUTES:
+                self._methods.clear()
+            publish = spec.Basic.Publish(exchange=route[0], routing_key=route[1], mandatory=True)
+            method = self._methods[route] = pamqp.frame.marshal(publish, self._channel)
+        return method
+
+    def _properties(self, message: Message) -> bytes:
+        if message.properties is NOTIFICATION_PROPERTIES and not message.headers:
+            identity = message.message_id.encode()
+            return b"%b%c%b" % (self._plain, len(identity), identity)
+        return encode_properties(message.message_id, message.headers, self._as_sent(message.properties))
+
+    def _as_sent(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+        """RabbitMQ closes the channel for another user's `user_id` (406): leave it out."""
+        if properties.get("user_id") in (None, self._user):
+            return properties
+        return {name: value for name, value in properties.items() if name != "user_id"}
