@@ -3,6 +3,7 @@
 #   make test       every test but interop, and how much of the code they reach; tests/broker.py finds or gets a RabbitMQ
 #   make check      style and types
 #   make interop    the tests against the real peers, nova and oslo.messaging
+#   make measure    what emitting costs a swap while the broker is in trouble: figures, no test
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check interop
+.PHONY: demo test check interop measure
 
 demo: $(VENV)/.installed-cli
 	$(VENV)/bin/aioswap demo
@@ -30,7 +31,10 @@ test: $(VENV)/.installed-test
 check: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy aioswap tests examples
+	$(PY) -m mypy aioswap tests examples benchmarks
+
+measure: $(VENV)/.installed-test
+	$(PY) -m benchmarks.measure
 
 # Nova brings 120 packages along: they stay away from what the other targets see.
 interop: $(INTEROP_VENV)/.installed-interop

@@ -68,11 +68,12 @@ class Consumer:
         retry: judges what handlers raise.
         concurrency: instances whose notifications are handled at once; 1 or more.
         prefetch: deliveries unsettled at a time, 1 to 65,535.
-        topics: at least one.
+        topics: at least one. Nova's copies for two topics are two notifications with one `message_id`: both are handled.
         priorities: lower case; at least one.
         quorum: a replicated queue: recommended on clusters.
         single_active: one consumer of the pool at a time, for order across processes.
-        shared: read oslo's default queues, and so take from whoever else reads them.
+        shared: read oslo's default queues, and so take from whoever else reads them. Where Nova has `amqp_auto_delete`, such
+            a queue goes with the last one who leaves it.
         handler_timeout: seconds for one handler; then it is cancelled, and the policy judges a `TimeoutError`. None: no limit.
         hooks: told of each receive, handle and settle.
         clock: the time; tests give their own.

@@ -5,15 +5,12 @@ What a verdict is stands in `aioswap.ledger` and below; the parts of a tracker a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
-
-import anyio
 
 from aioswap.clock import Clock
 from aioswap.evidence import TRACKED
@@ -25,7 +22,8 @@ from aioswap.opened import Opened
 from aioswap.swaps import Swap
 from aioswap.tracking.alerts import Alerts
 from aioswap.tracking.changes import Changes
-from aioswap.tracking.criteria import Criteria
+from aioswap.tracking.criteria import Criteria, same_attempt
+from aioswap.tracking.owner import Owner
 from aioswap.tracking.session import Session, Shared
 from aioswap.tracking.timings import HostTimings, timings_of
 from aioswap.tracking.waiting import Expected, FromNowOn, Newest, Watch
@@ -37,6 +35,8 @@ __all__ = ["SwapTracker"]
 _logger = logging.getLogger(__name__)
 
 _PRIORITIES: Final = ("audit", "debug", "info", "warn", "error", "critical", "sample")
+
+_LEFT: Final = "these changes were left: iterate inside of their `async with`"
 
 F = TypeVar("F", bound=Callable[[Swap], Coroutine[Any, Any, object]])
 
@@ -95,7 +95,7 @@ class SwapTracker:
         )
         self._opened = Opened("this tracker")
         self._session: Session | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._owner: Owner | None = None
 
     async def __aenter__(self) -> Self:
         """Open the history, connect, and bind a queue on each transport.
@@ -108,14 +108,12 @@ class SwapTracker:
         """
         self._opened.open()
         self._shared.skipped += self._session.skipped if self._session is not None else 0
-        session = self._session = Session(self._shared, self._transports, self._subscription)
-        task = self._task = asyncio.create_task(session.run(), name="aioswap tracker")
+        self._session = Session(self._shared, self._transports, self._subscription)
+        self._owner = Owner(self._session)
         try:
-            await asyncio.wait((task, session.bound), return_when=asyncio.FIRST_COMPLETED)
-            if not session.bound.done():
-                _check(task)
+            await self._owner.bound()
         except BaseException:
-            await self._leave(session, task)
+            await self._leave(self._owner)
             raise
         return self
 
@@ -128,11 +126,10 @@ class SwapTracker:
             RuntimeError: it is not open, or not here; or its task was cancelled from outside.
         """
         self._opened.check()
-        assert self._session is not None
-        assert self._task is not None
-        await self._leave(self._session, self._task)
+        assert self._owner is not None
+        await self._leave(self._owner)
         if exc_type is None:
-            _check(self._task)
+            self._owner.check()
 
     def expect(
         self,
@@ -205,7 +202,7 @@ class SwapTracker:
         ).narrow()
         self._check_listening()
         choice = Newest(criteria)
-        watch = Watch(choice)
+        watch = Watch(choice, self._known_now)
         self._shared.watches.add(watch)
         try:
             async with self._clock.timeout(timeout):
@@ -234,7 +231,7 @@ class SwapTracker:
         try:
             yield changes
         finally:
-            self._shared.watches.remove(changes)
+            self._shared.watches.remove(changes, _LEFT)
 
     def get(self, request_id: str) -> Swap | None:
         """Return the newest attempt of Nova's request that is in memory, None if there is none."""
@@ -344,12 +341,17 @@ class SwapTracker:
     @asynccontextmanager
     async def _expecting(self, criteria: Criteria) -> AsyncGenerator[Expected]:
         self._check_listening()
-        watch = Watch(FromNowOn(criteria))
+        watch = Watch(FromNowOn(criteria), self._known_now)
         self._shared.watches.add(watch)
         try:
             yield Expected(watch, self._clock)
         finally:
             self._shared.watches.remove(watch)
+
+    def _known_now(self, swap: Swap) -> Swap:
+        """Return a swap as it is known now: time alone changes it, too."""
+        found = self._ledger.find(self._clock.utcnow(), **Criteria.of(swap).as_arguments())
+        return next((each for each in found if same_attempt(each, swap)), swap)
 
     def _check_listening(self) -> None:
         self._opened.check()
@@ -366,25 +368,8 @@ class SwapTracker:
             _logger.warning("%s; a swap is waited for without it", error)
             return []
 
-    async def _leave(self, session: Session, task: asyncio.Task[None]) -> None:
-        session.end()
-        if not session.bound.done():
-            task.cancel()
-        interrupted: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):  # a cancelled scope around us lets what is open be closed, too
-            while not task.done():
-                try:
-                    await asyncio.wait((task,))
-                except asyncio.CancelledError as error:
-                    interrupted = error
-                    task.cancel()
-        self._opened.close()
-        if interrupted is not None:
-            raise interrupted
-
-
-def _check(task: asyncio.Task[None]) -> None:
-    """Raise what has ended the tracker's task before its time."""
-    if task.cancelled():
-        raise RuntimeError("the tracker's task was cancelled from outside: cancel who runs the tracker instead")
-    task.result()
+    async def _leave(self, owner: Owner) -> None:
+        try:
+            await owner.leave()
+        finally:
+            self._opened.close()

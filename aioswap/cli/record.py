@@ -21,7 +21,7 @@ from aioswap.recording import event_type_of, record, write_line
 from aioswap.transports.base import Delivery, Subscription, Transport
 from aioswap.wire.events import EventPattern, event_pattern, peek
 
-__all__ = ["Recorder", "command"]
+__all__ = ["Recorder", "code_of", "command"]
 
 _START_SECONDS: Final = 10.0
 
@@ -68,9 +68,14 @@ def command(
         asyncio.run(recorder.run(connection.transports(), connection.topics, seconds, opened))
     left_out = f"; {recorder.left_out} left out that cannot be read: --raw keeps them" if recorder.left_out else ""
     say(f"{recorder.count} messages recorded{left_out}")
-    if count is None or recorder.count >= count:
+    return code_of(recorder.count, count)
+
+
+def code_of(recorded: int, wanted: int | None) -> int:
+    """Return the exit code: 0 for all that was wanted, 3 for too few, 5 for nothing at all."""
+    if wanted is None or recorded >= wanted:
         return 0
-    return 3 if recorder.count else 5
+    return 3 if recorded else 5
 
 
 class Recorder:

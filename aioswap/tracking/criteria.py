@@ -41,6 +41,11 @@ class Criteria:
         if self.since is not None and self.since.tzinfo is None:
             raise ValueError(f"since={self.since} is naive: give an aware moment")
 
+    @classmethod
+    def of(cls, swap: Swap) -> Self:
+        """Return what holds for `swap` and its namesakes."""
+        return cls(instance=swap.instance, old=swap.old_volume_id, new=swap.new_volume_id, request_id=swap.request_id)
+
     def narrow(self) -> Self:
         """Return itself, if it asks for less than everything.
 

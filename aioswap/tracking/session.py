@@ -216,12 +216,9 @@ class Session:
         """See who listens, and what time it is: the wall clock may have jumped."""
         shared, now = self._shared, self._shared.clock.utcnow()
         self._look_timer = shared.clock.call_later(LOOK_EVERY, self._look)
-        spans = [span for ear in self.ears if (span := ear.look(now)) is not None]
-        for span in spans:
-            self._note_deaf(span)
-        if spans and shared.watches:
-            for swap in (*shared.ledger.running(now), *shared.ledger.stuck(now)):
-                shared.watches.tell(swap, born=False)
+        for ear in self.ears:
+            if (span := ear.look(now)) is not None:
+                self._note_deaf(span)
         if shared.history is not None:
             if all(ear.receiver.health.connected for ear in self.ears):
                 shared.history.note_listening(now)

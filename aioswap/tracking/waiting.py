@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from aioswap.clock import Clock
 from aioswap.swaps import Swap, SwapState
 from aioswap.tracking.criteria import Criteria, ended, same_attempt, worst
 
-__all__ = ["Choice", "Expected", "FromNowOn", "Listener", "Newest", "Watch", "Watches"]
+__all__ = ["Choice", "Expected", "FromNowOn", "Newest", "Watch", "Watcher", "Watches"]
 
 _UNSEEN: Final = (
     "no such swap was seen in {timeout:g} s: perhaps there is none (the volume is not attached, the storage moves it by itself,"
@@ -108,12 +108,18 @@ def _goes_before(swap: Swap, known: Swap) -> bool:
 
 
 class Watch:
-    """What one `wait` or `expect` has heard."""
+    """What one `wait` or `expect` has heard.
 
-    def __init__(self, choice: Choice) -> None:
+    Args:
+        choice: which swaps it follows.
+        now: returns a swap as it is known now.
+    """
+
+    def __init__(self, choice: Choice, now: Callable[[Swap], Swap]) -> None:
         self.over: str | None = None
         """Why nothing is heard any more; None: it is."""
         self._choice = choice
+        self._now = now
         self._news = asyncio.Event()
 
     def take(self, swap: Swap, born: bool) -> None:
@@ -147,7 +153,7 @@ class Watch:
     def timed_out(self, timeout: float | None) -> TimeoutError:
         """Return what says that the answer did not come in `timeout` seconds, and what is known instead."""
         followed = self._choice.followed()
-        unfinished = [swap for swap in followed if not ended(swap)]
+        unfinished = [self._now(swap) for swap in followed if not ended(swap)]
         swap = worst(unfinished, [swap for swap in followed if ended(swap)]) if unfinished else None
         text = _UNSEEN if swap is None else f"the swap is {swap.state} after {{timeout:g}} s of waiting"
         error = TimeoutError(text.format(timeout=timeout))
@@ -183,7 +189,7 @@ class Expected:
             raise self._watch.timed_out(timeout) from None
 
 
-class Listener(Protocol):
+class Watcher(Protocol):
     """Who is told of swaps."""
 
     def take(self, swap: Swap, born: bool) -> None:
@@ -196,19 +202,19 @@ class Listener(Protocol):
 
 
 class Watches:
-    """All that listen now."""
+    """All that are told now."""
 
     def __init__(self) -> None:
-        self._watches: dict[Listener, None] = {}
+        self._watches: dict[Watcher, None] = {}
 
     def __len__(self) -> int:
         return len(self._watches)
 
-    def add(self, watch: Listener) -> None:
+    def add(self, watch: Watcher) -> None:
         """Let `watch` hear what comes."""
         self._watches[watch] = None
 
-    def remove(self, watch: Listener, reason: str = _LEFT) -> None:
+    def remove(self, watch: Watcher, reason: str = _LEFT) -> None:
         """Let `watch` hear nothing any more."""
         if watch in self._watches:
             del self._watches[watch]

@@ -38,7 +38,8 @@ class RabbitTransport:
         exchange_durable: create the exchange if it is missing, durable (True) or not (False), as Nova's
             `amqp_durable_queues` says. None: wait for whoever creates it.
         declare_default_queues: a sender declares oslo's default queue `<topic>.<priority>` before it first uses that key,
-            as Nova does, with the durability that `exchange_durable` gives.
+            as Nova does, with the durability that `exchange_durable` gives. They are classic queues: leave it off where Nova
+            has `rabbit_quorum_queue`.
         ssl_context: verifies the broker, instead of one made from the URL's options. Only with TLS.
         heartbeat: seconds, where the URL does not say; a dead broker is noticed after about three.
         clock: measures deadlines and pauses.

@@ -83,13 +83,13 @@ def flag(value: Any, path: str) -> bool:
 
 
 def moment(value: Any, path: str) -> datetime:
-    """Return an aware time, also from ISO 8601; without a zone it is UTC."""
+    """Return a time in UTC, in whole seconds, also from ISO 8601; without a zone it is UTC. What form it had is forgotten."""
     if not isinstance(value, str | datetime):
         raise wrong(value, path, "a datetime")
     try:
-        if isinstance(value, str):
-            return read_moment(value)
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        told = read_moment(value) if isinstance(value, str) else value
+        told = told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+        return datetime(told.year, told.month, told.day, told.hour, told.minute, told.second, tzinfo=UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{path}: should be a date with a time in ISO 8601, in the years 1 to 9999") from None
 

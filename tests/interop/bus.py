@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.broker import Node
 from tests.interop.peers import DEADLINE
+from tests.rights import Rights, as_user, grant
 
 __all__ = ["Bus", "Declarations"]
 
@@ -22,6 +23,12 @@ class Bus:
         self.url = f"{node.url}{vhost}"
         """As AMQP clients write it."""
         self.oslo_url = self.url.replace("amqp://", "rabbit://")
+
+    async def limited(self, user: str, rights: Rights) -> str:
+        """Return a URL of a new user who has these rights and no others."""
+        name = f"{user}-{self._vhost}"
+        await asyncio.to_thread(grant, self._node, self._vhost, {name: rights})
+        return as_user(self.url, name)
 
     async def declarations(self) -> Declarations:
         """Return all exchanges, queues and bindings, as rabbitmqctl lists them."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
@@ -23,6 +22,7 @@ from aioswap.transports.rabbit import RabbitTransport
 from aioswap.wire.events import volume_swap
 from aioswap.wire.notification import Notification
 from tests.broker import Node
+from tests.rights import CONSUMER, EMITTER, OWN, Rights, as_user, grant
 from tests.transports.driver import DEADLINE, Driver
 from tests.transports.rabbit_driver import Admin, rabbit_driver
 from tests.transports.test_contract import *  # noqa: F403  # the whole suite, with the rights of both roles together
@@ -30,14 +30,10 @@ from tests.transports.test_contract import *  # noqa: F403  # the whole suite, w
 pytestmark = pytest.mark.broker
 
 VHOST = "rights"
-OWN = r"^aioswap\."
-TOPICS = r"^versioned_notifications\.(info|error)$"
-EMITTER = ("^$", "^nova$", "^$", TOPICS, "^$")
-CONSUMER = (OWN, OWN, r"^(aioswap\..*|nova)$", "^$", TOPICS)
 # The suite has one transport for both roles. Besides it has topics of its own, and looks into queues that its driver declares
 # (`...-nova`); everything else is as documented.
 SUITE_TOPICS = r"^[a-z_]+[a-z0-9-]*\.(info|error|warn|sample)$"
-BOTH = (OWN, r"^(aioswap\..*|nova)$", r"^(aioswap\..*|nova|[a-z]+-nova(\..*)?)$", SUITE_TOPICS, SUITE_TOPICS)
+BOTH = Rights(OWN, r"^(aioswap\..*|nova)$", r"^(aioswap\..*|nova|[a-z]+-nova(\..*)?)$", SUITE_TOPICS, SUITE_TOPICS)
 
 
 @dataclass(frozen=True)
@@ -53,25 +49,11 @@ class Users:
 @pytest.fixture(scope="module")
 def users(node: Node) -> Iterator[Users]:
     """Users with the documented rights, in a vhost of their own."""
-
-    def binary(text: str) -> str:
-        return f'<<"{text}">>'.replace("\\", "\\\\")
-
-    steps = [f'rabbit_vhost:add({binary(VHOST)}, <<"tests">>)']
-    rules = {"emitter": EMITTER, "consumer": CONSUMER, "both": BOTH}
-    for user, (configure, write, read, topic_write, topic_read) in rules.items():
-        name, vhost = binary(user), binary(VHOST)
-        steps.append(f'rabbit_auth_backend_internal:add_user({name}, <<"secret">>, <<"tests">>)')
-        rights = ", ".join(map(binary, (configure, write, read)))
-        steps.append(f'rabbit_auth_backend_internal:set_permissions({name}, {vhost}, {rights}, <<"tests">>)')
-        topics = ", ".join(map(binary, ("nova", topic_write, topic_read)))
-        steps.append(f'rabbit_auth_backend_internal:set_topic_permissions({name}, {vhost}, {topics}, <<"tests">>)')
-    all_rights = ", ".join([binary(".*")] * 3)
-    steps.append(f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, {binary(VHOST)}, {all_rights}, <<"tests">>)')
-    node.ctl("eval", ", ".join(steps) + ".")
-    port = urlsplit(node.url).port
-    logins = ("guest:guest", "emitter:secret", "consumer:secret", "both:secret")
-    yield Users(*(f"amqp://{login}@127.0.0.1:{port}/{VHOST}" for login in logins))
+    node.ctl("add_vhost", VHOST)
+    node.ctl("set_permissions", "-p", VHOST, "guest", ".*", ".*", ".*")
+    grant(node, VHOST, {"emitter": EMITTER, "consumer": CONSUMER, "both": BOTH})
+    url = f"{node.url}{VHOST}"
+    yield Users(url, *(as_user(url, user) for user in ("emitter", "consumer", "both")))
     node.ctl("delete_vhost", VHOST)
 
 
