@@ -1,4 +1,4 @@
-"""Nova's volume swap notifications for asyncio: emit them, consume them.
+"""Nova's volume swap notifications for asyncio: emit them, consume them, and know when a swap is done.
 
 Everything here is loaded when it is first used, so `import aioswap` is quick and needs none of its dependencies.
 """
@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from aioswap.clock import Clock
     from aioswap.consumer import Consumer
     from aioswap.context import RequestContext, request_context
+    from aioswap.dead_letters import DeadLetters
     from aioswap.emitter import Emitter
     from aioswap.emitting.request import SwapRequest
     from aioswap.errors import AioswapError, DecodeError, OutboxError, OutboxFull, TransportError, UnsupportedVersion
     from aioswap.hooks import Hook, Operation
+    from aioswap.ledger import SwapLedger
     from aioswap.outbox import MemoryOutbox
     from aioswap.outcomes import Ack, Reject, Retry, RetryPolicy
-    from aioswap.transports.base import Delivery, Message, Outbox, Receiver, Sender, Subscription
+    from aioswap.swaps import Swap, SwapFailed, SwapState, SwapStuck
+    from aioswap.tracker import SwapTracker
+    from aioswap.transports.base import Delivery, Message, Outbox, Receiver, Sender, Subscription, Transport
     from aioswap.transports.memory import MemoryTransport
     from aioswap.transports.rabbit import RabbitTransport
     from aioswap.wire.envelope import decode, encode
@@ -34,6 +38,7 @@ __all__ = [
     "AioswapError",
     "Clock",
     "Consumer",
+    "DeadLetters",
     "DecodeError",
     "Delivery",
     "Emitter",
@@ -58,7 +63,14 @@ __all__ = [
     "RetryPolicy",
     "Sender",
     "Subscription",
+    "Swap",
+    "SwapFailed",
+    "SwapLedger",
     "SwapRequest",
+    "SwapState",
+    "SwapStuck",
+    "SwapTracker",
+    "Transport",
     "TransportError",
     "UnsupportedVersion",
     "VersionedObject",
@@ -74,6 +86,7 @@ _HOMES: Final = {
     "AioswapError": "errors",
     "Clock": "clock",
     "Consumer": "consumer",
+    "DeadLetters": "dead_letters",
     "DecodeError": "errors",
     "Delivery": "transports.base",
     "Emitter": "emitter",
@@ -98,7 +111,14 @@ _HOMES: Final = {
     "RetryPolicy": "outcomes",
     "Sender": "transports.base",
     "Subscription": "transports.base",
+    "Swap": "swaps",
+    "SwapFailed": "swaps",
+    "SwapLedger": "ledger",
     "SwapRequest": "emitting.request",
+    "SwapState": "swaps",
+    "SwapStuck": "swaps",
+    "SwapTracker": "tracker",
+    "Transport": "transports.base",
     "TransportError": "errors",
     "UnsupportedVersion": "errors",
     "VersionedObject": "wire.payloads",

@@ -81,14 +81,17 @@ class SwapHistory:
         try:
             return await self._opened().do(remember)
         except BaseException:
-            self._shut()
+            self._opened().abandon()
+            self._worker = None
             raise
 
     async def close(self) -> None:
         """Write what waits, for up to 10 s, and close the file. Cancelling it gives up what is not written."""
+        worker = self._opened()
         try:
             async with self._clock.timeout(_CLOSE_WAIT):
                 await self.flush()
+                await worker.close()
         except TimeoutError:
             _logger.warning("the history %s is left: writing takes longer than %g s", self._path, _CLOSE_WAIT)
         finally:
@@ -96,7 +99,8 @@ class SwapHistory:
                 _logger.error("%d changes of swaps are not in the history %s", len(self._waiting), self._path)
             self.lost += len(self._waiting)
             self._waiting.clear()
-            self._shut()
+            self._worker = None
+            worker.abandon()
 
     def note(self, attempt: Attempt, state: SwapState) -> None:
         """Take an attempt as it is now, to be written; returns at once."""
@@ -208,10 +212,6 @@ class SwapHistory:
             raise RuntimeError("this history is not open")
         return self._worker
 
-    def _shut(self) -> None:
-        worker, self._worker = self._opened(), None
-        worker.close()
-
 
 class _Worker:
     """A thread, and the file that is open in it."""
@@ -225,8 +225,12 @@ class _Worker:
         """Do `work` behind all that was given before. Cancelling the wait does not stop it."""
         return await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._do, work)))
 
-    def close(self) -> None:
-        """Close the file behind all that was given before, and let the thread end. Returns at once."""
+    async def close(self) -> None:
+        """Close the file behind all that was given before."""
+        await self.do(HistoryFile.close)
+
+    def abandon(self) -> None:
+        """Let the file be closed, and the thread end, behind all that was given before. Returns at once."""
         self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
 

@@ -440,6 +440,32 @@ async def test_timings_are_by_host(air: Air, tracker: SwapTracker) -> None:
     assert [] == later
 
 
+async def test_who_looks_at_everything_gets_each_change(air: Air, tracker: SwapTracker) -> None:
+    async with air.opened(), tracker, tracker.changes() as changes:
+        await air.say(swap_event("start"), swap_event("start"), swap_event("end", request_id="req-2"))
+        first = [await anext(changes) for _ in range(3)]
+        task = asyncio.create_task(anext(changes))
+        await air.clock.advance(LIMIT)
+        stuck = await task
+
+    expected = [("req-1", RUNNING), ("req-1", RUNNING), ("req-2", SUCCEEDED), ("req-1", STUCK)]
+    assert expected == [(swap.request_id, swap.state) for swap in (*first, stuck)]
+    with pytest.raises(RuntimeError, match="these changes were left"):
+        await anext(aiter(changes))
+
+
+async def test_who_looks_too_slowly_misses_the_oldest_changes(air: Air, tracker: SwapTracker) -> None:
+    async with air.opened(), tracker, tracker.changes() as changes:
+        await air.say(swap_event("start", 0), swap_event("start", 1))
+        swap = await anext(changes)
+        for _ in range(10_001):
+            changes.take(swap, born=False)
+        missed = changes.missed
+        newer = await anext(changes)
+
+    assert (2, 1, 1) == (missed, len(swap.evidence), len(newer.evidence))
+
+
 # on_stuck
 
 
@@ -492,6 +518,28 @@ async def test_a_function_that_fails_or_takes_too_long_is_logged_and_the_next_on
 
     assert [["fail", "hang"], ["fail", "hang", "work"]] == [early, called]
     assert ["OSError", "TimeoutError"] == [record.exc_info[0].__name__ for record in caplog.records if record.exc_info]  # type: ignore[union-attr]
+
+
+async def test_of_many_stuck_swaps_eight_are_told_at_a_time(air: Air) -> None:
+    tracker = SwapTracker(air.transport, stuck_after=LIMIT, keep=10, clock=air.clock)
+    begun: list[str] = []
+    gate = asyncio.Event()
+
+    @tracker.on_stuck
+    async def alert(swap: Swap) -> None:
+        begun.append(swap.instance)
+        await gate.wait()
+
+    async with air.opened(), tracker:
+        for number in range(20):
+            await air.say(swap_event("start", instance=f"instance-{number}"))
+            await air.clock.advance(LIMIT if number == 9 else 1)
+        first = list(begun)
+        gate.set()
+        await air.clock.advance(LIMIT)
+
+    assert [f"instance-{number}" for number in range(8)] == first
+    assert [f"instance-{number}" for number in range(20)] == begun
 
 
 async def test_only_a_coroutine_function_can_be_told(tracker: SwapTracker) -> None:

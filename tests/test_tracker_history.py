@@ -6,13 +6,14 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from aioswap.errors import TransportError
 from aioswap.swaps import Swap, SwapState
+from aioswap.testing import ManualClock
 from aioswap.tracker import SwapTracker
 from tests.swap_kit import INSTANCE, OLD, exception, swap_event
 from tests.tracker_kit import Air, until
@@ -46,7 +47,7 @@ def sql(path: Path, statement: str) -> None:
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.iterdir()}
+    return {path: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
 
 
 def put_back(folder: Path, files: dict[Path, bytes]) -> None:
@@ -251,6 +252,31 @@ async def test_a_disk_that_fails_is_told_and_the_tracker_goes_on(
     assert SUCCEEDED is swap.state
     assert swap == kept
     assert 1 == sum(record.getMessage().endswith("it is tried again") for record in caplog.records)
+
+
+async def test_a_fault_of_ours_stops_no_writing(air: Air, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Stumbling(ManualClock):
+        """Does not know what time it is when the history writes."""
+
+        stumbles = 0
+
+        def utcnow(self) -> datetime:
+            self.stumbles -= 1
+            if not self.stumbles:
+                raise KeyError("what time is it?")
+            return super().utcnow()
+
+    clock = Stumbling()
+    tracker = SwapTracker(air.transport, history=path, clock=clock)
+    async with air.opened(), tracker:
+        await air.say(swap_event("start"))
+        await tracker.history()
+        clock.stumbles = 2  # at the arrival it knows
+        await air.say(swap_event("end"))
+        await until(lambda: "failed in an unexpected way; it is tried again" in caplog.text)
+        (swap,) = await tracker.history()
+
+    assert SUCCEEDED is swap.state
 
 
 async def test_a_file_that_can_not_be_opened_is_an_error_at_once(air: Air, path: Path) -> None:

@@ -174,6 +174,33 @@ async def test_a_task_that_is_cancelled_from_outside_is_told(air: Air, tracker: 
             pass
 
 
+async def test_a_fault_of_the_closing_is_told_unless_the_body_has_its_own(air: Air, caplog: pytest.LogCaptureFixture) -> None:
+    class Stopped(ManualClock):
+        stopped = False
+
+        def utcnow(self) -> datetime:
+            if self.stopped:
+                raise OSError("what time is it?")
+            return super().utcnow()
+
+    clock = Stopped()
+    tracker = SwapTracker(air.transport, clock=clock)
+    caplog.set_level("DEBUG", "aioswap")
+    async with air.opened():
+        with pytest.raises(OSError, match="what time is it"):
+            async with tracker:
+                clock.stopped = True
+        clock.stopped = False
+        caplog.clear()
+        with pytest.raises(KeyError, match="the body's own"):
+            async with tracker:
+                clock.stopped = True
+                raise KeyError("the body's own")
+
+        assert [] == air.queues()
+    assert "the tracker's task ended with OSError('what time is it?')" in caplog.text
+
+
 async def test_leaving_in_a_cancelled_scope_closes_everything(air: Air, tracker: SwapTracker) -> None:
     async with air.opened():
         with anyio.CancelScope() as scope:

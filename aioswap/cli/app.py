@@ -1,6 +1,7 @@
 """The command line: which commands there are, and what their ends mean.
 
-Exit codes: 0 fine, 1 failed or invalid, 2 usage, 4 broker unreachable, 130 interrupted; a broken pipe is 0.
+Exit codes: 0 fine, 1 failed, invalid or a finding, 2 usage, 3 timed out or stuck, 4 broker unreachable, 5 not seen, 6 COMMAND
+failed, 130 interrupted; a broken pipe is 0.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aioswap.errors import TransportError
 __all__ = ["run"]
 
 _COMMANDS: Final = {
+    "collect": "Keep the history of swaps, without anybody looking.",
     "demo": "Several swaps at once, told and heard, with or without a broker.",
     "dlq": "The dead letters of a pool: list, show, replay, drop.",
     "doctor": "Can anything be received, and if not, why?",
@@ -27,7 +29,12 @@ _COMMANDS: Final = {
     "record": "Write what is heard to a file.",
     "replay": "Send again what was recorded.",
     "schema": "The JSON Schema of a payload.",
+    "status": "What is known of a swap that was kept.",
+    "stuck": "Swaps that have no end and should.",
+    "timings": "How long swaps take, host by host.",
     "validate": "Say what a message is, or what is wrong with it.",
+    "wait": "Run a command, and wait for the swap that it causes.",
+    "watch": "Swaps as they are heard of.",
 }
 """Each command is the attribute `command` of the module of its name."""
 

@@ -21,9 +21,9 @@ INTERRUPTED: Final = 130
 stuck_after_option: Final = click.option(
     "--stuck-after",
     type=DURATION,
-    default=86_400.0,
+    default="1d",
     help="A swap that runs for so long is stuck: seconds, or 30m, 24h, 7d.",
-    show_default="1d",
+    show_default=True,
 )
 
 

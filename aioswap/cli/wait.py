@@ -18,7 +18,7 @@ from aioswap.cli.swap_rows import print_swap
 from aioswap.clock import Clock
 from aioswap.swaps import Swap, SwapState
 from aioswap.tracker import SwapTracker
-from aioswap.tracking.waiting import Expected
+from aioswap.tracking.waiting import UNSEEN, Expected
 from aioswap.transports.base import Transport
 
 __all__ = ["command", "wait"]
@@ -107,7 +107,8 @@ async def wait(
         try:
             swap = await _ended(expected, timeout)
         except TimeoutError as error:
-            return _timed_out(error, tracker, style, clock)
+            say(f"aioswap: timed out after {timeout:g} s")
+            return _timed_out(getattr(error, "swap", None), tracker, style, clock)
     print_swap(swap, clock.utcnow(), style)
     if swap.state is SwapState.STUCK:
         say("aioswap: the swap is stuck: nothing more was heard of it for longer than --stuck-after")
@@ -126,22 +127,21 @@ async def _ended(expected: Expected, timeout: float | None) -> Swap:
         return await expected.wait(_HINT_AFTER, or_stuck=True)
     except TimeoutError as error:
         if getattr(error, "swap", None) is None:
-            say(f"aioswap: {error}; waiting on")
+            say(f"aioswap: no swap was seen yet: {UNSEEN}; waiting on")
     return await expected.wait(None if timeout is None else timeout - _HINT_AFTER, or_stuck=True)
 
 
-def _timed_out(error: TimeoutError, tracker: SwapTracker, style: Style, clock: Clock) -> int:
-    swap: Swap | None = getattr(error, "swap", None)
+def _timed_out(swap: Swap | None, tracker: SwapTracker, style: Style, clock: Clock) -> int:
     away = [link.degraded or "no connection to the broker" for link in tracker.health().links if not link.connected]
     for trouble in away:
         say(f"aioswap: {trouble}")
     if swap is not None:
         print_swap(swap, clock.utcnow(), style)
-        say("aioswap: timed out: the swap is not over")
+        say("aioswap: the swap is not over")
         return _CODES[swap.state]
     if away:
         return _UNREACHABLE
-    say(f"aioswap: not seen: {error}; aioswap doctor says whether anything can be heard")
+    say(f"aioswap: not seen: {UNSEEN}; aioswap doctor says whether anything can be heard")
     return _NOT_SEEN
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import anyio
 
 from aioswap.tracking.session import Session
 
 __all__ = ["Owner"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Owner:
@@ -52,5 +55,7 @@ class Owner:
                 except asyncio.CancelledError as error:
                     interrupted = error
                     self._task.cancel()
+        if not self._task.cancelled() and (failure := self._task.exception()) is not None:
+            _logger.debug("the tracker's task ended with %r", failure)
         if interrupted is not None:
             raise interrupted

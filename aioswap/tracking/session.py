@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from aioswap.attempts import Span
+from aioswap.attempts import Attempt, Span
 from aioswap.clock import Clock, Timer
 from aioswap.consuming.copies import bounded
 from aioswap.consuming.reading import read
@@ -31,6 +31,8 @@ __all__ = ["Session", "Shared"]
 _logger = logging.getLogger(__name__)
 
 _CLOSED: Final = "the tracker was closed: nothing is heard of this swap any more"
+_AT_ONCE: Final = 100
+"""Attempts that are restored before others have their turn."""
 _ROUNDING: Final = timedelta(milliseconds=1)
 """By so much a timer may be early."""
 
@@ -111,7 +113,7 @@ class Session:
         stack.push_async_callback(shared.alerts.close)
         stack.callback(self._stop_timers)
         if shared.history is not None:
-            self._restore(remembered)
+            await self._restore(remembered)
         for transport in self._transports:
             receiver = await stack.enter_async_context(transport.receiver(self._subscription, self._deliver, label="tracker"))
             self.ears.append(Ear(receiver, shared.clock.utcnow()))
@@ -131,15 +133,20 @@ class Session:
             except Exception:  # a supervisor: the history's fault must not end the tracking
                 _logger.exception("writing the history failed in an unexpected way; it is tried again")
 
-    def _restore(self, remembered: Remembered) -> None:
-        """Let the ledger know again what the history knows; tell what has changed since it was written."""
-        shared, now = self._shared, self._shared.clock.utcnow()
+    async def _restore(self, remembered: Remembered) -> None:
+        """Let the ledger know again what the history knows, bit by bit; tell what has changed since it was written."""
         for span in remembered.deaf:
-            shared.ledger.deaf(*span)
-        states = {(attempt.key, attempt.name): state for attempt, state in remembered.attempts}
-        for swap in shared.ledger.restore((attempt for attempt, _ in remembered.attempts), now):
-            attempt = shared.ledger.attempt(swap)
-            before = None if attempt is None else states.get((attempt.key, attempt.name))
+            self._shared.ledger.deaf(*span)
+        for begin in range(0, len(remembered.attempts), _AT_ONCE):
+            self._restore_some(remembered.attempts[begin : begin + _AT_ONCE])
+            await asyncio.sleep(0)
+
+    def _restore_some(self, attempts: Sequence[tuple[Attempt, SwapState]]) -> None:
+        shared = self._shared
+        states = {(attempt.key, attempt.name): state for attempt, state in attempts}
+        for swap in shared.ledger.restore((attempt for attempt, _ in attempts), shared.clock.utcnow()):
+            restored = shared.ledger.attempt(swap)
+            before = None if restored is None else states.get((restored.key, restored.name))
             if before is not swap.state:
                 self._tell((swap,))
             elif before is SwapState.STUCK:

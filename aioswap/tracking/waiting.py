@@ -10,12 +10,13 @@ from aioswap.clock import Clock
 from aioswap.swaps import Swap, SwapState
 from aioswap.tracking.criteria import Criteria, ended, same_attempt, worst
 
-__all__ = ["Choice", "Expected", "FromNowOn", "Newest", "Watch", "Watcher", "Watches"]
+__all__ = ["UNSEEN", "Choice", "Expected", "FromNowOn", "Newest", "Watch", "Watcher", "Watches"]
 
-_UNSEEN: Final = (
-    "no such swap was seen in {timeout:g} s: perhaps there is none (the volume is not attached, the storage moves it by itself,"
-    " the instance is not active), or it is not told (Nova's versioned notifications are off, or go to another topic)"
+UNSEEN: Final = (
+    "perhaps there is none (the volume is not attached, the storage moves it by itself, the instance is not active), or it is"
+    " not told (Nova's versioned notifications are off, or go to another topic)"
 )
+"""Why no swap may be seen."""
 _LEFT: Final = "this expectation was left: wait inside of its `async with`"
 
 
@@ -155,8 +156,8 @@ class Watch:
         followed = self._choice.followed()
         unfinished = [self._now(swap) for swap in followed if not ended(swap)]
         swap = worst(unfinished, [swap for swap in followed if ended(swap)]) if unfinished else None
-        text = _UNSEEN if swap is None else f"the swap is {swap.state} after {{timeout:g}} s of waiting"
-        error = TimeoutError(text.format(timeout=timeout))
+        told = f"no such swap was seen in {timeout:g} s: {UNSEEN}"
+        error = TimeoutError(told if swap is None else f"the swap is {swap.state} after {timeout:g} s of waiting")
         error.swap = swap  # type: ignore[attr-defined]  # a caller's own timeout is the builtin; this says what is known
         return error
 
