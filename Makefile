@@ -35,6 +35,7 @@ check: $(VENV)/.installed-test $(VENV)/.installed-lint
 
 measure: $(VENV)/.installed-test
 	$(PY) -m benchmarks.measure
+	$(PY) -m benchmarks.recorded_day
 
 # Nova brings 120 packages along: they stay away from what the other targets see.
 interop: $(INTEROP_VENV)/.installed-interop

@@ -12,6 +12,10 @@ _FOLDER = Path(__file__).parents[1] / "examples"
 _LONGEST = 40
 
 _PRINTED = {
+    "alert_on_stuck": {
+        "stuck on compute-1: vol-1 -> vol-2 of server-1",
+        "after all: succeeded late",
+    },
     "fake_hypervisor": {
         "fine instance.volume_swap.end",
         "full instance.volume_swap.error OSError",
@@ -25,6 +29,11 @@ _PRINTED = {
     "react_to_failures": {
         "paged: no space left on device",
         "dead letters: ['__main__.page: a slip of ours: nobody has to wake up']",
+    },
+    "wait_for_a_swap": {
+        "vol-1 on compute-1: succeeded",
+        "vol-2 on compute-1: failed no space left on device",
+        "asked again later: succeeded",
     },
 }
 """Some of the lines of each."""

@@ -31,6 +31,8 @@ EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _NOVAS_EXCHANGE: Final = "nova"
 _TOPICS: Final = ("versioned_notifications",)
+_LONGEST_NAME: Final = 100
+"""Bytes; the driver takes 127, and priorities are put behind topics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +152,14 @@ def _connection(
         found = checked_urls(settings.urls(), "AIOSWAP_URL, RABBITMQ_URL or AMQP_URL")
     if not found:
         raise click.UsageError("where is RabbitMQ? Give --url, --url-file or --nova-conf, or set AIOSWAP_URL")
-    return Connection(
-        urls=found,
-        exchange=exchange or (nova.exchange if nova is not None else settings.exchange) or _NOVAS_EXCHANGE,
-        topics=topics or (nova.topics if nova is not None else settings.topics) or _TOPICS,
-        nova=nova,
-    )
+    exchange = exchange or (nova.exchange if nova is not None else settings.exchange) or _NOVAS_EXCHANGE
+    topics = topics or (nova.topics if nova is not None else settings.topics) or _TOPICS
+    for name in (exchange, *topics):
+        if not 1 <= len(name.encode()) <= _LONGEST_NAME:
+            raise click.UsageError(
+                f"a name of an exchange or a topic has 1 to {_LONGEST_NAME} bytes: see --exchange and --topic"
+            )
+    return Connection(urls=found, exchange=exchange, topics=topics, nova=nova)
 
 
 def checked_urls(urls: Sequence[str], named: str, *, visible: bool = False) -> tuple[str, ...]:

@@ -183,9 +183,9 @@ async def ask_plugin(
     Returns:
         Rows, and what the plugin tells of each default queue that there is.
     """
-    if management is None:
-        return _unseen(vhost), {}
     rows: list[Row] = []
+    if management is None:
+        return _unseen(vhost, rows), {}
     try:
         details = await management.get("exchanges", vhost, exchange)
         if isinstance(details, Mapping):
@@ -195,7 +195,7 @@ async def ask_plugin(
         rows.append(about_policies(_mappings(await management.get("policies", vhost))))
     except ManagementError as error:
         told, remedy = split_remedy(str(error))
-        return [*rows, Row("management", State.FINDING, told, remedy), *_unseen(vhost)], {}
+        return [*rows, Row("management", State.FINDING, told, remedy), *_unseen(vhost, rows)], {}
     return rows, queues
 
 
@@ -203,8 +203,11 @@ def _mappings(answer: object) -> list[Mapping[str, Any]]:
     return [item for item in answer if isinstance(item, Mapping)] if isinstance(answer, list) else []
 
 
-def _unseen(vhost: str) -> list[Row]:
+def _unseen(vhost: str, seen: Sequence[Row]) -> list[Row]:
+    """Return a row for each thing that only the plugin tells, but for those that were seen."""
     told = "not seen without the management plugin (--management-url)"
     return [
-        Row(check, State.UNSEEN, told, f"rabbitmqctl {listing.format(quote(vhost))}") for check, listing in _LISTINGS.items()
+        Row(check, State.UNSEEN, told, f"rabbitmqctl {listing.format(quote(vhost))}")
+        for check, listing in _LISTINGS.items()
+        if not any(row.check.startswith(check) for row in seen)
     ]

@@ -19,6 +19,7 @@ class ManagedNode(Node):
         (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         with (folder / "rabbitmq.conf").open("a") as conf:
             conf.write(f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n")
+            conf.write("collect_statistics_interval = 500\n")
 
     def set_memory_limit(self, share: float) -> None:
         """Let the node use this share of the machine's memory; a tiny one blocks who publishes, 0.4 is usual."""

@@ -188,6 +188,13 @@ def test_what_cannot_be_read_is_2_and_named_and_not_shown(
     assert "secret" not in said
 
 
+@pytest.mark.parametrize("arguments", [["--topic", ""], ["--topic", "t" * 101], ["--exchange", "ü" * 51]])
+def test_a_name_that_no_broker_takes_is_2(arguments: list[str], ask: Ask) -> None:
+    result = ask("--url", "amqp://a/", *arguments)
+
+    assert (2, True) == (result.exit_code, "1 to 100 bytes" in result.stderr)
+
+
 def test_a_password_in_the_command_line_is_warned_of_and_not_shown(ask: Ask) -> None:
     result = ask("--url", "amqp://u:secret@a/")
 

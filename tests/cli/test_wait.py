@@ -8,7 +8,6 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -40,21 +39,6 @@ def say(bus: Bus, *notifications: Notification[Any]) -> None:
     said = bus.publish(*(message_of(bus, notification) for notification in notifications))
 
     assert {Confirmation.CONFIRMED} == set(said)
-
-
-def say_when_heard(bus: Bus, *notifications: Notification[Any]) -> Thread:
-    """Publish as soon as somebody listens, in a thread."""
-
-    def speak() -> None:
-        first, *others = notifications
-        while bus.publish(message_of(bus, first)) != [Confirmation.CONFIRMED]:
-            pass
-        if others:
-            say(bus, *others)
-
-    thread = Thread(target=speak)
-    thread.start()
-    return thread
 
 
 def running(process: int) -> bool:
@@ -351,24 +335,26 @@ def test_somebody_at_a_terminal_sees_the_same_as_a_table(bus: Bus, tmp_path: Pat
 
 
 @pytest.mark.broker
-def test_a_swap_of_any_cell_is_heard(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_swap_of_any_cell_is_heard(bus: Bus) -> None:
     bus.declare()
-    speaking = say_when_heard(bus, swap_event("end"))
-    code = run(["wait", "--url", bus.url, *bus.where, "--instance", INSTANCE, "--json"])
-    speaking.join()
+    with started("wait", "--url", bus.url, *bus.where, "--instance", INSTANCE, "--json") as waiting:
+        waiting.until_said("listening")
+        say(bus, swap_event("end"))
+        ended = waiting.ended()
 
-    assert (0, "succeeded") == (code, json.loads(capsys.readouterr().out)["state"])
+    assert (0, "succeeded") == (ended.code, json.loads(ended.out)["state"])
 
 
 @pytest.mark.broker
 @pytest.mark.parametrize(("option", "state"), [("--stuck-after", "stuck"), ("--timeout", "running")])
-def test_a_swap_without_an_end_is_3(option: str, state: str, bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_swap_without_an_end_is_3(option: str, state: str, bus: Bus) -> None:
     bus.declare()
-    speaking = say_when_heard(bus, swap_event("start"))
-    code = run(["wait", *bus.where, "--instance", INSTANCE, option, "0.5", "-f", "value", "-c", "state"])
-    speaking.join()
+    with started("wait", *bus.where, "--instance", INSTANCE, option, "1", "-f", "value", "-c", "state") as waiting:
+        waiting.until_said("listening")
+        say(bus, swap_event("start"))
+        ended = waiting.ended()
 
-    assert (3, f"{state}\n") == (code, capsys.readouterr().out)
+    assert (3, f"{state}\n") == (ended.code, ended.out)
 
 
 @pytest.mark.broker
