@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aioswap import Emitter, MemoryTransport, SwapRequest
-from aioswap.swaps import Swap
-from aioswap.tracker import SwapTracker
+from aioswap import Emitter, MemoryTransport, Swap, SwapRequest, SwapTracker
 
 transport = MemoryTransport()
 tracker = SwapTracker(transport, stuck_after=0.5)  # a day is the default; history=Path("swaps.db") outlives a restart

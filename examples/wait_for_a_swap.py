@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aioswap import Emitter, MemoryTransport, SwapRequest
-from aioswap.tracker import SwapTracker
+from aioswap import Emitter, MemoryTransport, SwapRequest, SwapTracker
 
 transport = MemoryTransport()
 emitter = Emitter(transport, host="compute-1")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from aioswap.cli.listening import listen, opened, stuck_after_option
+from aioswap.cli.durations import stuck_after_option
+from aioswap.cli.listening import listen, opened
 from aioswap.cli.options import Connection, connection_options
 from aioswap.cli.output import say
 from aioswap.clock import Clock

@@ -1,4 +1,4 @@
-"""Spans of time as options say them."""
+"""Spans of time as options say them, and the one that several commands have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-__all__ = ["DURATION"]
+__all__ = ["DURATION", "stuck_after_option"]
 
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _FORM: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smhd]?)")
@@ -31,3 +31,11 @@ class _Duration(click.ParamType[float]):
 
 
 DURATION: Final = _Duration()
+
+stuck_after_option: Final = click.option(
+    "--stuck-after",
+    type=DURATION,
+    default="1d",
+    help="A swap that runs for so long is stuck: seconds, or 30m, 24h, 7d.",
+    show_default=True,
+)

@@ -10,21 +10,12 @@ from typing import Any, Final
 
 import click
 
-from aioswap.cli.durations import DURATION
 from aioswap.tracker import SwapTracker
 from aioswap.transports.base import Transport
 
-__all__ = ["INTERRUPTED", "listen", "opened", "stuck_after_option"]
+__all__ = ["INTERRUPTED", "listen", "opened"]
 
 INTERRUPTED: Final = 130
-
-stuck_after_option: Final = click.option(
-    "--stuck-after",
-    type=DURATION,
-    default="1d",
-    help="A swap that runs for so long is stuck: seconds, or 30m, 24h, 7d.",
-    show_default=True,
-)
 
 
 def listen(main: Coroutine[Any, Any, int], terminated: Callable[[], int] = lambda: INTERRUPTED) -> int:

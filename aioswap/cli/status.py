@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
+from aioswap.cli.durations import stuck_after_option
 from aioswap.cli.kept import Kept, Source, kept_options
-from aioswap.cli.listening import stuck_after_option
 from aioswap.cli.options import output_options
 from aioswap.cli.output import Style, say
 from aioswap.cli.swap_rows import print_swaps

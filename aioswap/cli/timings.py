@@ -8,9 +8,8 @@ from typing import Any, Final
 
 import click
 
-from aioswap.cli.durations import DURATION
+from aioswap.cli.durations import DURATION, stuck_after_option
 from aioswap.cli.kept import Source, kept_options
-from aioswap.cli.listening import stuck_after_option
 from aioswap.cli.options import output_options
 from aioswap.cli.output import Style
 from aioswap.clock import Clock

@@ -98,20 +98,21 @@ class Visit:
         return True
 
     async def _ask(self, probe: Probe, address: Address) -> None:
-        can_listen = await self._exchange_is_there(probe, address) and await self._rights_suffice(probe, address)
+        there = await probe.exchange(self._exchange)
+        self._tell_of_exchange(there, address)
+        can_listen = there and await self._rights_suffice(probe, address)
         await self._look_for_alarms(address)
         self.before = {key: await probe.depth(key) for key in self.keys}
         if can_listen:
             await self._listen()
         self.after = {key: await probe.depth(key) for key in self.keys}
 
-    async def _exchange_is_there(self, probe: Probe, address: Address) -> bool:
-        if await probe.exchange(self._exchange):
+    def _tell_of_exchange(self, there: bool, address: Address) -> None:
+        if there:
             self._add("exchange", State.FINE, f"{self._exchange} is there")
-            return True
-        told = f"there is no exchange {self._exchange} in the vhost {address.vhost}: nobody can emit to it"
-        self._add("exchange", State.FINDING, told, _MISSING)
-        return False
+        else:
+            told = f"there is no exchange {self._exchange} in the vhost {address.vhost}: nobody can emit to it"
+            self._add("exchange", State.FINDING, told, _MISSING)
 
     async def _rights_suffice(self, probe: Probe, address: Address) -> bool:
         try:

@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from aioswap.cli.durations import DURATION
-from aioswap.cli.listening import INTERRUPTED, listen, opened, stuck_after_option
+from aioswap.cli.durations import DURATION, stuck_after_option
+from aioswap.cli.listening import INTERRUPTED, listen, opened
 from aioswap.cli.options import Connection, connection_options, output_options
 from aioswap.cli.output import Style, say
 from aioswap.cli.swap_rows import print_swap

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 
 from aioswap.cli.board import Board, Filters, picture
-from aioswap.cli.listening import listen, opened, stuck_after_option
+from aioswap.cli.durations import stuck_after_option
+from aioswap.cli.listening import listen, opened
 from aioswap.cli.options import Connection, connection_options, output_options
 from aioswap.cli.output import Style, say
 from aioswap.cli.swap_rows import header_of, row_of

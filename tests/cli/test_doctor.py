@@ -18,9 +18,12 @@ from aioswap.cli.app import run
 from aioswap.cli.doctor import examine
 from aioswap.cli.findings import Row, State
 from aioswap.cli.options import Connection
+from aioswap.cli.visit import Visit
 from aioswap.clock import Clock
 from aioswap.transports.base import Message
 from aioswap.transports.rabbit import RabbitTransport
+from aioswap.transports.rabbit_probe import probing
+from aioswap.transports.urls import parse_url
 from tests.broker import Proxy
 from tests.cli.bus import Bus, bus_at
 from tests.cli.managed import ManagedNode
@@ -435,6 +438,31 @@ def test_a_connection_that_is_lost_meanwhile_is_a_finding(bus: Bus) -> None:
     rows = asyncio.run(main())
 
     assert ["heard", "connection"] == [row.check for row in rows if row.state is State.FINDING]
+
+
+def test_an_exchange_that_goes_meanwhile_is_a_finding(bus: Bus) -> None:
+    async def main() -> Row:
+        visit, url = _visit(bus, bus.url), parse_url(bus.url)
+        async with probing(url, url.addresses[0], Clock()) as probe:
+            assert not await visit._rights_suffice(probe, url.addresses[0])
+        return visit.rows[0]
+
+    row = asyncio.run(main())
+
+    assert ("rights", State.FINDING, True) == (row.check, row.state, "404" in row.told)
+
+
+def test_who_is_refused_meanwhile_is_told(bus: Bus) -> None:
+    visit = _visit(bus, bus.url.replace("guest@", "wrong@"))
+
+    asyncio.run(visit._listen())
+
+    assert [("heard", State.FINDING)] == [(row.check, row.state) for row in visit.rows]
+
+
+def _visit(bus: Bus, transport_url: str) -> Visit:
+    transport = RabbitTransport(transport_url, exchange=bus.exchange)
+    return Visit(parse_url(bus.url), transport, bus.exchange, [bus.topic], 1.0, Clock())
 
 
 class _CuttingClock(Clock):

@@ -96,6 +96,20 @@ def test_stdout_is_a_file_too(form: Callable[..., Ended], bus: Bus) -> None:
     assert f"recording {bus.topic}\n1 messages recorded\n" == ended.err
 
 
+@pytest.mark.broker
+def test_lines_on_stdout_are_data(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    bus.declare()
+
+    def emit() -> None:
+        while run(["emit", "start", *bus.where, "-f", "value", "-c", "outcome"]) == 1:
+            pass
+
+    code = _while(lambda: run(["record", "-", *bus.where, "--count", "1"]), emit)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+
+    assert (0, [bus.info]) == (code, [read_line(line).routing_key for line in lines])
+
+
 def _started(*arguments: str) -> subprocess.Popen[str]:
     """Start to record, and return when the queue is bound."""
     command = [sys.executable, "-m", "aioswap", "record", *arguments]
@@ -255,7 +269,7 @@ async def _recording(patterns: Sequence[str] = ("#",), *, raw: bool = False, lim
 
 async def test_only_what_matches_a_pattern_is_recorded() -> None:
     async with _recording(["instance.#", "compute.*"]) as recording:
-        await recording.send(_SWAP.body, _OTHER.body, _SECRET)
+        await recording.send(_SWAP.body, _OTHER.body, _SECRET, b'{"event_type": "a.b", "more": "instance.compute."}')
 
     assert ["instance.volume_swap.error"] == recording.event_types
     assert (1, 0) == (recording.recorder.count, recording.recorder.left_out)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,29 +16,15 @@ from aioswap.cli.app import run
 from aioswap.cli.output import Style
 from aioswap.cli.wait import wait
 from aioswap.tracker import SwapTracker
-from aioswap.transports.base import Confirmation, Message
-from aioswap.wire.envelope import encode
-from aioswap.wire.notification import Notification
 from tests.cli.bus import Bus
 from tests.cli.running import Ended
+from tests.cli.speech import say
 from tests.cli.started import in_a_terminal, started
 from tests.swap_kit import INSTANCE, NEW, OLD, exception, fault, swap_event
 from tests.tracker_kit import Air, until
 
 _JSON = Style("json")
 _THIS: Mapping[str, str | None] = {"instance": INSTANCE}
-
-
-def message_of(bus: Bus, notification: Notification[Any]) -> Message:
-    key = f"{bus.topic}.{notification.priority.lower()}"
-    return Message(routing_key=key, body=encode(notification), message_id=notification.message_id)
-
-
-def say(bus: Bus, *notifications: Notification[Any]) -> None:
-    """Publish what somebody must hear."""
-    said = bus.publish(*(message_of(bus, notification) for notification in notifications))
-
-    assert {Confirmation.CONFIRMED} == set(said)
 
 
 def running(process: int) -> bool:
@@ -260,19 +246,28 @@ async def test_a_command_that_was_interrupted_is_130(air: Air) -> None:
     assert 130 == code
 
 
-@pytest.mark.parametrize("stubborn", [False, True])
-async def test_leaving_ends_the_command(stubborn: bool, air: Air, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("trap", "pauses"),
+    [("trap 'exit 0' INT", []), ("", [0.5]), ("trap '' TERM", [0.5, 5.0])],
+    ids=["by itself", "SIGTERM", "SIGKILL"],
+)
+async def test_leaving_ends_the_command(trap: str, pauses: Sequence[float], air: Air, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    trap = "trap '' TERM; " if stubborn else ""
+    script = f"{trap}\necho $$ > {begun}; while :; do sleep 0.01; done"
     async with air.opened():
-        waiting = Waiting(air, arguments=("sh", "-c", f"{trap}echo $$ > {begun}; while :; do sleep 0.01; done"))
+        waiting = Waiting(air, arguments=("sh", "-c", script))
         await until(lambda: begun.exists() and begun.read_text().endswith("\n"))
+        await air.clock.advance(0)
+        process = int(begun.read_text())
         waiting.code.cancel()
-        while not waiting.code.done():
-            await air.clock.advance(0.5)
-            await asyncio.to_thread(lambda: None)
+        await air.clock.advance(0)
+        if not pauses:
+            os.kill(process, signal.SIGINT)
+        for seconds in pauses:
+            await air.clock.advance(seconds)
+        await until(waiting.code.done)
 
-    assert not running(int(begun.read_text()))
+    assert (True, False) == (waiting.code.cancelled(), running(process))
 
 
 @pytest.mark.parametrize(
