@@ -87,7 +87,7 @@ def _framed(lines: Sequence[Sequence[str]], out: TextIO) -> None:
 
     framed = Table()
     for name in lines[0]:
-        framed.add_column(Text(name))
+        framed.add_column(Text(name), overflow="fold")
     for line in lines[1:]:
         framed.add_row(*(Text(cell) for cell in line))
     Console(file=out).print(framed)

@@ -73,24 +73,10 @@ async def replay(
     Raises:
         TransportError: nothing could be sent within `timeout` seconds.
     """
-    pacing = _Pacing(speed, clock)
-    unreadable = 0
     async with transport, transport.sender("replay") as sender:
         await until_ready(sender, clock, timeout)
         post = Post(sender, clock, timeout)
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                recorded = read_line(line)
-            except ValueError as error:
-                unreadable += 1
-                say(f"aioswap: line {number}: {error}")
-                continue
-            await pacing.wait(recorded)
-            if not await post.send(recorded.message(uuid4().hex)):
-                say(f"aioswap: nothing was sent from line {number} on")
-                break
+        unreadable = await _send(lines, post, _Pacing(speed, clock))
         await post.finish()
     style.item(
         {
@@ -103,6 +89,25 @@ async def replay(
         }
     )
     return post.code or (1 if unreadable else 0)
+
+
+async def _send(lines: Iterable[bytes], post: Post, pacing: _Pacing) -> int:
+    """Send what `lines` hold until something is unconfirmed, and return how many could not be read."""
+    unreadable = 0
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            recorded = read_line(line)
+        except ValueError as error:
+            unreadable += 1
+            say(f"aioswap: line {number}: {error}")
+            continue
+        await pacing.wait(recorded)
+        if not await post.send(recorded.message(uuid4().hex)):
+            say(f"aioswap: nothing was sent from line {number} on")
+            break
+    return unreadable
 
 
 class _Pacing:

@@ -163,3 +163,11 @@ def test_an_empty_list_is_its_header() -> None:
     table(("a",), [], file=terminal)
 
     assert "a" in terminal.getvalue()
+
+
+def test_a_long_word_is_folded_on_a_narrow_terminal_and_never_cut() -> None:
+    terminal = _Terminal()
+
+    table(("name", "remedy"), [("versioned_notifications.error", "x" * 200)], file=terminal)
+
+    assert 200 == terminal.getvalue().count("x")

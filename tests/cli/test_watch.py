@@ -9,7 +9,8 @@ import os
 import pty
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from aioswap.cli.watch import watch
 from aioswap.ledger import SwapLedger
 from aioswap.swaps import Swap
 from aioswap.tracker import SwapTracker
+from aioswap.tracking.changes import Changes
 from aioswap.wire.notification import Notification
 from tests.cli.bus import Bus
 from tests.cli.speech import say
@@ -163,11 +165,21 @@ async def test_it_ends_with_the_seconds_or_the_count(count: int | None, heard: i
 
 
 async def test_a_reader_that_is_too_slow_is_told_what_it_missed(air: Air, capsys: pytest.CaptureFixture[str]) -> None:
+    class Slow(SwapTracker):
+        @asynccontextmanager
+        async def changes(self) -> AsyncGenerator[Changes]:
+            async with super().changes() as changes:
+                yield changes
+                changes.missed = 7
+
     async with air.opened():
-        watching = await Watching(air, count=1).bound()
-        (receiver,) = air.transport.__dict__.get("receivers", [None])
-        assert receiver is None
-        watching.code.cancel()
+        task = asyncio.create_task(watch([], Slow(air.transport, clock=air.clock), _EVERYTHING, 1, None, _STATES, air.clock))
+        await until(air.queues)
+        await air.clock.advance(1)
+        await until(task.done)
+
+    assert 0 == await task
+    assert "aioswap: 7 changes were not shown" in capsys.readouterr().err
 
 
 async def test_a_column_that_there_is_not_is_misuse(air: Air) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -42,6 +43,15 @@ class Bus:
     async def depths(self) -> dict[str, int]:
         """Return how many messages each queue holds, unacknowledged ones among them."""
         return {row["name"]: row["messages"] for row in await self._list("queues", "name", "messages")}
+
+    async def holding(self, number: int) -> int:
+        """Wait until the queues hold so many messages in all (those of quorum queues are counted late), and return how many."""
+        held = -1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE):
+                while held != number:
+                    held = sum((await self.depths()).values())
+        return held
 
     async def drained(self, *queues: str) -> bool:
         """Wait until the queues hold nothing, not even unacknowledged messages; False: they still do at the deadline."""
