@@ -30,7 +30,7 @@ NO_BROKER: Final = (
     "or run the tests as root (or with a sudo that asks no password) where apt-get can install it"
 )
 _START_SECONDS: Final = 120.0
-_TURNS: Final = 25
+_TURNS: Final = 200
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 

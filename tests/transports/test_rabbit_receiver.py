@@ -109,10 +109,11 @@ async def test_a_queue_with_other_properties_is_used_as_it_is_and_told_once(
             await until(lambda: receiver.health.connected)
             await sender.ready()
             await put(sender, b"2")
-            arrived += await inbox.bodies(1)
+            while b"2" not in arrived:  # the first may come again: its acknowledgement can be lost with the connection
+                arrived += await inbox.bodies(1)
     told = [record.getMessage() for record in caplog.records if "used as it is" in record.getMessage()]
 
-    assert [b"1", b"2"] == arrived
+    assert {b"1", b"2"} == set(arrived)
     assert 1 == len(told)
     assert "406 PRECONDITION_FAILED - inequivalent arg" in told[0]
 
