@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from heapq import nlargest
 from typing import Final, TypeAlias
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -101,7 +102,7 @@ def lasting(span: timedelta) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def picture(board: Board, now: datetime, width: int, height: int, trouble: str | None = None) -> Table:
+def picture(board: Board, now: datetime, width: int, height: int, trouble: str | None = None) -> Group:
     """Return the table of `aioswap watch`: swaps without an end first of all, then the latest, as many as there is room for.
 
     Args:
@@ -115,13 +116,13 @@ def picture(board: Board, now: datetime, width: int, height: int, trouble: str |
     places = enumerate(swaps)
     chosen = nlargest(max(height - _AROUND, 1), places, key=lambda placed: (placed[1].state in _OPEN, placed[0]))
     rows = sorted((swap for _, swap in chosen), key=lambda swap: swap.first_seen)
-    table = Table(box=None, pad_edge=False, caption=Text(_summary(swaps, trouble)), caption_justify="left")
+    table = Table(box=None, pad_edge=False)
     for name in ("start (UTC)", "host", "instance", "old -> new", "state", "time", "fault"):
         table.add_column(Text(name), no_wrap=True, justify="right" if name == "time" else "left")
     for swap in rows:
         cells = _cells(swap, now, None if width >= _WIDE else _SHORT)
         table.add_row(*(Text(escaped(cell), style=_COLOURS[swap.state] if cell == swap.state else "") for cell in cells))
-    return table
+    return Group(table, Text(_summary(swaps, trouble), no_wrap=True, overflow="ellipsis"))
 
 
 def _cells(swap: Swap, now: datetime, letters: int | None) -> tuple[str, ...]:

@@ -21,8 +21,6 @@ class _Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
         form = _FORM.fullmatch(str(value))
         seconds = float(form[1]) * _UNITS[form[2]] if form else 0.0
         if not 0 < seconds <= _LONGEST:

@@ -195,10 +195,18 @@ class _Escaping(logging.Formatter):
         return escaped(super().format(record))
 
 
+class _Talk(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at that moment: a table that changes puts what is said above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 @contextmanager
 def logs() -> Generator[None]:
     """Show warnings on stderr inside the `with`, each as one escaped line."""
-    handler = logging.StreamHandler()
+    handler = _Talk()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Escaping("%(levelname)s %(name)s: %(message)s"))
     handler.addFilter(lambda record: record.name.partition(".")[0] not in _DRIVERS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from aioswap.cli.app import run
 from aioswap.cli.collect import collect
+from aioswap.cli.listening import listen
 from aioswap.tracker import SwapTracker
 from tests.cli.bus import Bus
 from tests.cli.running import in_pipe
@@ -68,21 +71,29 @@ async def test_what_the_disk_did_not_take_is_1(path: Path, capsys: pytest.Captur
     assert capsys.readouterr().err.endswith("aioswap: 1 changes are not in the history\n")
 
 
-def test_a_file_of_something_else_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
-    async def main() -> int:
-        air = Air()
-        async with air.opened():
-            tracker = SwapTracker(air.transport, history=Path(__file__), clock=air.clock)
-            return await collect([], tracker, Path(__file__), None, air.clock)
-
-    with pytest.raises(Exception, match="is no history of swaps"):
-        asyncio.run(main())
-
-
 @pytest.mark.parametrize("arguments", [[], ["--history", "/"], ["--history", "x", "--seconds", "0"]])
 def test_misuse_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 == run(["collect", "--url", "amqp://a/", *arguments])
     assert "Usage: aioswap collect" in capsys.readouterr().err
+
+
+# signals
+
+
+async def _tell_ourselves(how: signal.Signals) -> int:
+    os.kill(os.getpid(), how)
+    await asyncio.Event().wait()
+    return 0
+
+
+@pytest.mark.parametrize(("terminated", "code"), [({}, 130), ({"terminated": lambda: 1}, 1)])
+def test_sigterm_cancels_and_has_a_code(terminated: dict[str, Callable[[], int]], code: int) -> None:
+    assert code == listen(_tell_ourselves(signal.SIGTERM), **terminated)
+
+
+def test_ctrl_c_is_left_to_the_caller() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        listen(_tell_ourselves(signal.SIGINT))
 
 
 # on RabbitMQ
@@ -136,14 +147,22 @@ def test_it_goes_on_where_it_was_left(bus: Bus, path: Path) -> None:
 
 @pytest.mark.broker
 @pytest.mark.parametrize(
-    ("wrong", "history", "code"),
-    [(False, "swaps.db", 0), (True, "swaps.db", 4), (False, "missing/swaps.db", 1), (False, "other", 2)],
+    ("password", "history", "code"),
+    [("guest", "swaps.db", 0), ("wrong", "swaps.db", 4), ("guest", "other", 2)],
 )
-def test_how_it_ends_on_a_broker(wrong: bool, history: str, code: int, bus: Bus, tmp_path: Path) -> None:
+def test_how_it_ends_on_a_broker(password: str, history: str, code: int, bus: Bus, tmp_path: Path) -> None:
     bus.declare()
     (tmp_path / "other").write_text("something else")
-    url = bus.url.replace("guest@", "wrong@") if wrong else bus.url
+    url = bus.url.replace("guest@", f"{password}@")
 
-    ended = in_pipe("collect", "--url", url, *bus.where[2:], "--history", str(tmp_path / history), "--seconds", "0.1")
+    assert code == run(["collect", "--url", url, *bus.where[2:], "--history", str(tmp_path / history), "--seconds", "0.1"])
 
-    assert (code, "") == (ended.code, ended.out)
+
+@pytest.mark.broker
+def test_a_folder_that_is_not_there_is_1(bus: Bus, tmp_path: Path) -> None:
+    bus.declare()
+
+    ended = in_pipe("collect", *bus.where, "--history", str(tmp_path / "missing" / "swaps.db"))
+
+    assert (1, "", 1) == (ended.code, ended.out, ended.err.count("\n"))
+    assert "No such file or directory" in ended.err

@@ -89,6 +89,12 @@ def test_any_id_of_a_swap_finds_it_once(id: str, keep: Keep, capsys: pytest.Capt
     assert ("succeeded", 12.5, "req-1") == (told["state"], told["duration"], told["request_id"])
 
 
+def test_an_id_that_is_two_things_finds_a_swap_once(keep: Keep, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["status", "req-1", *keep((9.0, swap_event("end", global_request_id="req-1"))), "-f", "value", "-c", "state"])
+
+    assert "succeeded\n" == capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("past", "code"),
     [

@@ -41,10 +41,11 @@ class Waiting:
         arguments: Sequence[str] = (),
         timeout: float | None = None,
         stuck_after: float = 86_400.0,
+        style: Style = _JSON,
     ) -> None:
         tracker = SwapTracker(air.transport, stuck_after=stuck_after, clock=air.clock)
         self.air = air
-        self.code = asyncio.create_task(wait([], tracker, criteria, arguments, timeout, _JSON, air.clock))
+        self.code = asyncio.create_task(wait([], tracker, criteria, arguments, timeout, style, air.clock))
 
     async def bound(self) -> Waiting:
         await until(self.air.queues)
@@ -87,6 +88,18 @@ async def test_the_swap_is_printed_with_all_that_is_known(air: Air, capsys: pyte
     assert (INSTANCE, OLD, NEW, "host-1") == (told["instance"], told["old_volume_id"], told["new_volume_id"], told["host"])
     assert (None, None, NEW) == (told["fault"], told["running_for"], told["effective_volume_id"])
     assert "2026-11-22T12:00:00+00:00" == told["started_at"]
+
+
+async def test_people_read_only_what_is_known(air: Air, capsys: pytest.CaptureFixture[str]) -> None:
+    async with air.opened():
+        waiting = await Waiting(air, style=Style()).bound()
+        await air.say(swap_event("end", 12.5, request_id=None))
+        await waiting.code
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+
+    known = ["field", "host", "instance", "old_volume_id", "new_volume_id", "state", "finished_at"]
+    assert known == names[:7]
+    assert not {"fault", "deaf", "late", "others", "request_id", "running_for"} & set(names)
 
 
 async def test_a_failed_swap_is_1_with_its_fault_masked(air: Air, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import os
 import pty
 import signal
@@ -22,7 +23,7 @@ from rich.console import Console
 
 from aioswap.cli.app import run
 from aioswap.cli.board import Board, Filters, lasting, picture
-from aioswap.cli.output import Style
+from aioswap.cli.output import Style, logs
 from aioswap.cli.swap_rows import FIELDS
 from aioswap.cli.watch import watch
 from aioswap.ledger import SwapLedger
@@ -311,7 +312,7 @@ def test_spans_read_well(seconds: float, text: str) -> None:
 
 @contextmanager
 def terminal_for(monkeypatch: pytest.MonkeyPatch, term: str = "xterm") -> Generator[Callable[[], str]]:
-    """Let stdout be a terminal. What is given returns what was written, once nobody writes any more."""
+    """Let stdout and stderr be a terminal. What is given returns what was written, once nobody writes any more."""
     outer, inner = pty.openpty()
     parts: list[bytes] = []
 
@@ -331,6 +332,7 @@ def terminal_for(monkeypatch: pytest.MonkeyPatch, term: str = "xterm") -> Genera
     with os.fdopen(inner, "w") as stdout, monkeypatch.context() as patch:
         patch.setenv("TERM", term)
         patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "stderr", stdout)
         yield written
     reading.join()
     os.close(outer)
@@ -350,6 +352,19 @@ async def test_a_terminal_gets_the_table(air: Air, monkeypatch: pytest.MonkeyPat
 
     assert 3 == code
     assert text.index("1 running, 0 succeeded") < text.index("0 running, 1 succeeded, 0 failed, 0 stuck; ")
+
+
+async def test_what_is_logged_meanwhile_stands_above_the_table(air: Air, monkeypatch: pytest.MonkeyPatch) -> None:
+    with logs(), terminal_for(monkeypatch) as written:
+        async with air.opened():
+            watching = await Watching(air, style=Style(), seconds=1).bound()
+            logging.getLogger("aioswap").warning("the broker has gone\x1b[2J")
+            await air.clock.advance(1)
+            await watching.ended()
+        text = written()
+
+    assert r"WARNING aioswap: the broker has gone\x1b[2J" in text
+    assert text.index("WARNING") < text.rindex("0 running, 0 succeeded")
 
 
 @pytest.mark.parametrize(("style", "term"), [(Style("json"), "xterm"), (_STATES, "xterm"), (Style(), "dumb")])
