@@ -7,10 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.broker import NO_BROKER, Node, Proxy, install, make_certificates, server_folder
 
 __all__: list[str] = []
+
+# How long an example takes says something of the machine, not of the code. In CI the same examples are tried each time.
+settings.register_profile(
+    "aioswap", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("aioswap")
 
 
 @pytest.fixture(scope="session")
