@@ -30,6 +30,13 @@ _PRINTED = {
         "paged: no space left on device",
         "dead letters: ['__main__.page: a slip of ours: nobody has to wake up']",
     },
+    "watch_a_cloud": {
+        "server-1 on compute-1: running",
+        "server-1 on compute-1: succeeded",
+        "server-2 on compute-1: failed no space left on device",
+        "compute-1: 1 succeeded, 1 failed",
+        "compute-2: 1 succeeded, 0 failed",
+    },
     "wait_for_a_swap": {
         "vol-1 on compute-1: succeeded",
         "vol-2 on compute-1: failed no space left on device",

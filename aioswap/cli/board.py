@@ -116,9 +116,10 @@ def picture(board: Board, now: datetime, width: int, height: int, trouble: str |
     places = enumerate(swaps)
     chosen = nlargest(max(height - _AROUND, 1), places, key=lambda placed: (placed[1].state in _OPEN, placed[0]))
     rows = sorted((swap for _, swap in chosen), key=lambda swap: swap.first_seen)
-    table = Table(box=None, pad_edge=False)
-    for name in ("start (UTC)", "host", "instance", "old -> new", "state", "time", "fault"):
+    table = Table(box=None, pad_edge=False, expand=True)
+    for name in ("start (UTC)", "host", "instance", "old -> new", "state", "time"):
         table.add_column(Text(name), no_wrap=True, justify="right" if name == "time" else "left")
+    table.add_column(Text("fault"), no_wrap=True, ratio=1)  # it has what the others leave
     for swap in rows:
         cells = _cells(swap, now, None if width >= _WIDE else _SHORT)
         table.add_row(*(Text(escaped(cell), style=_COLOURS[swap.state] if cell == swap.state else "") for cell in cells))

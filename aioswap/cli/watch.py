@@ -120,11 +120,11 @@ async def _follow(changes: Changes, board: Board, view: _View, seconds: float, c
     """Show what changes, and return how many lines that were."""
     shown, draw_at = 0, clock.monotonic()
     end = draw_at + seconds
-    while shown < count and (now := clock.monotonic()) < end:
+    while shown < count and ((now := clock.monotonic()) < end or changes):  # what was heard in time is shown
         if now >= draw_at:
             view.draw()
             draw_at = now + view.every
-        next_turn = min(end, draw_at)
+        next_turn = max(min(end, draw_at), now)
         try:
             async with clock.timeout(None if next_turn == inf else next_turn - now):
                 swap = await anext(changes)

@@ -36,6 +36,10 @@ class Changes:
         self._over = reason
         self._news.set()
 
+    def __len__(self) -> int:
+        """Return how many changes wait."""
+        return len(self._waiting)
+
     def __aiter__(self) -> Self:
         return self
 
