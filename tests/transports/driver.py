@@ -15,7 +15,7 @@ from aioswap.transports.topology import Binding, QueueDeclaration
 
 __all__ = ["DEADLINE", "ERROR", "INFO", "Driver", "Inbox", "barrier", "memory_driver", "message", "put", "until"]
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = 60.0
 """Seconds that a test waits for what must come. No test waits for what must not."""
 
 INFO: Final = "versioned_notifications.info"

@@ -69,7 +69,7 @@ async def _survives(node: Node, exchange: str, fault: Callable[[], None]) -> _Hi
     transport = RabbitTransport(node.url, exchange=exchange, clock=_Patient())
     async with (
         transport,
-        transport.receiver(Subscription(pool="faults", prefetch=10_000), inbox, label="r") as receiver,
+        transport.receiver(Subscription(pool="faults", prefetch=65_535), inbox, label="r") as receiver,
         transport.sender("s") as sender,
     ):
         sending = asyncio.create_task(_keep_sending(sender, history, enough))
