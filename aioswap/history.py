@@ -14,7 +14,7 @@ from aioswap.attempts import Attempt, Span
 from aioswap.clock import Clock
 from aioswap.evidence import SwapKey
 from aioswap.history_file import HistoryFile, Remembered
-from aioswap.swaps import Swap, SwapState
+from aioswap.swaps import Criteria, Swap, SwapState
 
 __all__ = ["SwapHistory"]
 
@@ -23,6 +23,8 @@ _logger = logging.getLogger(__name__)
 _PRUNE_EVERY: Final = 3600.0
 _MAX_WAITING: Final = 10_000
 _CLOSE_WAIT: Final = 10.0
+
+_ALL: Final = Criteria()
 
 R = TypeVar("R")
 
@@ -147,55 +149,45 @@ class SwapHistory:
             _logger.info("the history %s can be written again", self._path)
             self.trouble = None
 
-    async def find(self, *, limit: int | None = None, since: datetime | None = None, **criteria: str | None) -> list[Swap]:
-        """Return the attempts for which everything holds that is given, as they are known now, the newest last.
+    async def find(self, criteria: Criteria = _ALL, *, limit: int | None = None) -> list[Swap]:
+        """Return the attempts that are asked for, as they are known now, the newest last.
 
         Takes and raises what `read` does.
         """
-        return await self.read(list, limit=limit, since=since, **criteria)
+        return await self.read(list, criteria, limit=limit)
 
-    async def read(
-        self,
-        reader: Callable[[Iterator[Swap]], R],
-        *,
-        instance: str | None = None,
-        old: str | None = None,
-        new: str | None = None,
-        request_id: str | None = None,
-        global_request_id: str | None = None,
-        since: datetime | None = None,
-        limit: int | None = None,
-    ) -> R:
-        """Return what `reader` makes of the attempts for which everything holds that is given, the newest last.
+    async def read(self, reader: Callable[[Iterator[Swap]], R], criteria: Criteria = _ALL, *, limit: int | None = None) -> R:
+        """Write what waits, then return what `reader` makes of the attempts that are asked for, the newest last.
 
         Args:
             reader: called in the history's thread.
-            instance: the instance's uuid.
-            old: the old volume's id.
-            new: the new volume's id.
-            request_id: Nova's request id.
-            global_request_id: the caller's request id.
-            since: the first notification arrived then or later.
+            criteria: which.
             limit: the newest ones, so many at most; None: all.
 
         Raises:
             OSError: the file can't be read.
             RuntimeError: the history is not open.
         """
+        await self.flush()
         now, stuck_after = self._clock.utcnow(), self._stuck_after
-        wanted = {
-            "instance": instance,
-            "old_volume_id": old,
-            "new_volume_id": new,
-            "request_id": request_id,
-            "global_request_id": global_request_id,
-        }
 
         def work(file: HistoryFile) -> R:
             deaf = file.deaf()
-            return reader(attempt.swap(now, stuck_after, deaf) for attempt in file.attempts(wanted, since, limit))
+            return reader(attempt.swap(now, stuck_after, deaf) for attempt in file.attempts(criteria, limit))
 
         return await self._opened().do(work)
+
+    async def recall(self, key: SwapKey) -> list[tuple[Attempt, SwapState]]:
+        """Return what is known of the attempts of `key`, with their states: what the file says, then what waits to be written.
+
+        An attempt of which more is known by now may be among them twice.
+
+        Raises:
+            OSError: the file can't be read.
+            RuntimeError: the history is not open.
+        """
+        waiting = [entry for (waiting_key, _), entry in self._waiting.items() if waiting_key == key]
+        return await self._opened().do(lambda file: file.attempts_of(key)) + waiting
 
     def _written(self, attempts: list[tuple[Attempt, SwapState]], spans: list[Span]) -> None:
         """Forget what was written, but for what has changed meanwhile."""

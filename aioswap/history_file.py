@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from aioswap.attempts import Attempt, Span
-from aioswap.history_rows import COLUMNS, read_attempt, row_of, storable, text_of
-from aioswap.swaps import SwapState
+from aioswap.evidence import SwapKey
+from aioswap.history_rows import COLUMNS, read_attempt, row_of, text_of
+from aioswap.sqlite import make_private, schema_version, storable, transaction
+from aioswap.swaps import Criteria, SwapState
 
 __all__ = ["HistoryFile", "Remembered"]
 
@@ -34,11 +35,9 @@ _WRITE: Final = (
     f"INSERT INTO swaps ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT ({_KEY}) DO UPDATE SET "  # noqa: S608
     + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[6:])
 )
+_OF_A_KEY: Final = f"SELECT heard, state FROM swaps WHERE ({', '.join(COLUMNS[:5])}) = (?, ?, ?, ?, ?) ORDER BY first_seen"  # noqa: S608
 _DELETE: Final = f"DELETE FROM swaps WHERE ({_KEY}) = (?, ?, ?, ?, ?, ?)"  # noqa: S608
 
-_MAGIC: Final = b"SQLite format 3\0"
-_VERSION_AT: Final = slice(60, 64)
-"""Where a database has its `user_version` (sqlite.org/fileformat2.html section 1.3)."""
 _RETENTION: Final = timedelta(days=30)
 _BUSY_WAIT: Final = 5.0
 
@@ -112,7 +111,7 @@ class HistoryFile:
         Raises:
             OSError: the file can't be written; nothing of this is in it.
         """
-        with self._told("written"), self._transaction():
+        with self._told("written"), transaction(self._connection):
             for attempt, state in attempts:
                 row = row_of(attempt, state)
                 self._connection.execute(_WRITE, [row[column] for column in COLUMNS])
@@ -132,30 +131,48 @@ class HistoryFile:
             OSError: the file can't be written.
         """
         oldest = (text_of(now - _RETENTION),)
-        with self._told("written"), self._transaction():
+        with self._told("written"), transaction(self._connection):
             self._connection.execute("DELETE FROM swaps WHERE last_seen < ?", oldest)
             self._connection.execute("DELETE FROM deaf WHERE ends < ?", oldest)
 
-    def attempts(self, wanted: Mapping[str, str | None], since: datetime | None, limit: int | None) -> Iterator[Attempt]:
-        """Give the attempts of which everything holds that is given, the newest last.
+    def attempts(self, criteria: Criteria, limit: int | None) -> Iterator[Attempt]:
+        """Give the attempts that are asked for, the newest last.
 
         Args:
-            wanted: values by columns; None: any.
-            since: the first notification arrived then or later.
+            criteria: which.
             limit: the newest, so many at most.
 
         Raises:
             OSError: the file can't be read.
         """
+        wanted = {
+            "instance": criteria.instance,
+            "old_volume_id": criteria.old,
+            "new_volume_id": criteria.new,
+            "request_id": criteria.request_id,
+            "global_request_id": criteria.global_request_id,
+        }
         given = {f"{column} = ?": storable(value) for column, value in wanted.items() if value is not None}
-        if since is not None:
-            given["first_seen >= ?"] = text_of(since)
+        if criteria.since is not None:
+            given["first_seen >= ?"] = text_of(criteria.since)
         where = " AND ".join(given) or "TRUE"
         newest = f"SELECT rowid AS place, first_seen, heard FROM swaps WHERE {where} ORDER BY 2 DESC, 1 DESC LIMIT ?"  # noqa: S608
         oldest_first = f"SELECT heard FROM ({newest}) ORDER BY first_seen, place"  # noqa: S608
         with self._told("read"):
             for (heard,) in self._connection.execute(oldest_first, [*given.values(), -1 if limit is None else limit]):
                 yield read_attempt(heard)
+
+    def attempts_of(self, key: SwapKey) -> list[tuple[Attempt, SwapState]]:
+        """Return the attempts of `key`, each with its state when it was written, in order of the first arrivals.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        values = (key.instance, key.old_volume_id, key.new_volume_id, key.source, key.request_id or "")
+        with self._told("read"):
+            rows = self._connection.execute(_OF_A_KEY, [storable(value) for value in values]).fetchall()
+        found = [(read_attempt(heard), SwapState(state)) for heard, state in rows]
+        return [(attempt, state) for attempt, state in found if attempt.key == key]
 
     def deaf(self) -> list[Span]:
         """Return the spans in which nobody listened.
@@ -176,7 +193,7 @@ class HistoryFile:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         if not version:
-            with self._transaction():
+            with transaction(self._connection):
                 for statement in _SCHEMA:
                     execute(statement)
 
@@ -187,34 +204,16 @@ class HistoryFile:
         except sqlite3.Error as error:
             raise OSError(f"the history {self._path} can't be {what}: {error}") from error
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.rollback()
-            raise
-
 
 def _look_into(path: Path) -> None:
     """Make the file if it is missing; look at the header of one that is there: SQLite itself would put files beside it."""
+    if make_private(path):
+        return
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        header = _header(path)
-        if header and header[:16] != _MAGIC:
-            raise ValueError(f"{path} is no history of swaps, and no database at all: give another path") from None
-        _refuse_newer(path, int.from_bytes(header[_VERSION_AT], "big"))
-    else:
-        os.fchmod(descriptor, 0o600)  # the umask may have taken more
-        os.close(descriptor)
-
-
-def _header(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(100)
+        version = schema_version(path)
+    except ValueError:
+        raise ValueError(f"{path} is no history of swaps, and no database at all: give another path") from None
+    _refuse_newer(path, version)
 
 
 def _refuse_newer(path: Path, version: int) -> None:

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from aioswap.attempts import Attempt
 from aioswap.evidence import Heard, SwapKey
+from aioswap.sqlite import storable
 from aioswap.swaps import SwapState
 from aioswap.wire.faults import mask
 from aioswap.wire.payloads import ExceptionPayload
 
-__all__ = ["COLUMNS", "read_attempt", "row_of", "storable", "text_of"]
+__all__ = ["COLUMNS", "read_attempt", "row_of", "text_of"]
 
 COLUMNS: Final = (
     "instance",
@@ -90,8 +91,3 @@ def _heard(plain: dict[str, Any]) -> Heard:
 def text_of(moment: datetime) -> str:
     """Return a moment as text that sorts as moments do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def storable(text: str) -> str:
-    """Return `text` without lone surrogates, which JSON may hold and SQLite may not."""
-    return text.encode(errors="backslashreplace").decode()

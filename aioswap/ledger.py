@@ -32,7 +32,8 @@ class SwapLedger:
     """Pairs starts with ends: what is known of every swap that was heard of, within bounds.
 
     Moments are arguments, aware, by the listener's clock; they should not go back. Notifications may come in any order and
-    more than once. Of attempts that were evicted nothing is known any more: what still comes of them begins anew.
+    more than once. Of attempts that were evicted nothing is known any more: what still comes of them begins anew, unless
+    `restore` brings them back before; `lacks` says when to.
 
     Args:
         stuck_after: seconds from a start's arrival until its swap is stuck; above 0, a century at most.
@@ -193,6 +194,25 @@ class SwapLedger:
         found = [] if moment is None else self.find(moment, request_id=request_id)
         return found[-1] if found else None
 
+    def lacks(self, notification: Notification[Any]) -> SwapKey | None:
+        """Return which swap a notification is about if nothing of it is kept: it is new, or was evicted.
+
+        None: it is kept, or the notification is about none, or was heard of before.
+        """
+        key = key_of(notification)
+        return None if key in self._accounts or notification.message_id in self._forgotten else key
+
+    def signed(self, notification: Notification[Any], now: datetime) -> list[Swap]:
+        """Return the unfinished attempts that a notification is a sign about, as they are known at `now`.
+
+        What is kept of them has changed, even where nothing follows from the sign yet.
+        """
+        subject = subject_of(notification)
+        accounts = self._by_subject.get(subject, {}).values() if subject else ()
+        attempts = (attempt for account in accounts for attempt in account.attempts)
+        unfinished = (each for each in attempts if each.judge(now, self._stuck_after).state in _OPEN)
+        return self._shown(unfinished, now, self._stuck_after)
+
     def attempt(self, swap: Swap) -> Attempt | None:
         """Return what is kept of the attempt that `swap` shows; None: nothing, or it has become part of another one."""
         key = SwapKey(swap.source, swap.instance, swap.old_volume_id, swap.new_volume_id, swap.request_id)
@@ -201,7 +221,9 @@ class SwapLedger:
         return next((attempt for attempt in kept if attempt.name == name), None)
 
     def restore(self, attempts: Iterable[Attempt], now: datetime) -> list[Swap]:
-        """Take in what another ledger kept. What is known here already, by the notifications' ids, is left out.
+        """Take in what another ledger kept, or what this one has evicted.
+
+        Of attempts that are kept, what is known here already, by the notifications' ids, is left out.
 
         Args:
             attempts: as `attempt` of the other ledger returned them; those that were heard of first come first.
@@ -216,6 +238,9 @@ class SwapLedger:
         self._note_time(now)
         restored: dict[SwapKey, Account] = {}
         for attempt in attempts:
+            if attempt.key in restored or attempt.key not in self._accounts:
+                for one in attempt.heard:
+                    self._forgotten.pop(one.message_id, None)
             for account in self._take(attempt.key, *attempt.heard) or ():
                 restored[attempt.key] = account
                 for sign in attempt.signs:

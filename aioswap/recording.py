@@ -178,8 +178,12 @@ def write_line(recorded: Recorded) -> str:
     return json.dumps(told)
 
 
-def read_line(line: str | bytes) -> Recorded:
+def read_line(line: str | bytes, received: datetime | None = None) -> Recorded:
     """Return the message that a line of a recording holds.
+
+    Args:
+        line: it, as JSON of any shape: what a capture holds is the same, but for the time.
+        received: when it came, aware; None: the line has to say so.
 
     Raises:
         ValueError: it is no such line; the text says what is missing, and holds nothing of the message.
@@ -193,7 +197,7 @@ def read_line(line: str | bytes) -> Recorded:
     delivery, properties = _mapping(told, "delivery"), dict(_from_json(_mapping(told, "properties")))
     message_id = properties.pop("message_id", None)
     return Recorded(
-        received=_time(_text(told, "received")),
+        received=received or _time(_text(told, "received")),
         exchange=_text(delivery, "exchange"),
         routing_key=_text(delivery, "routing_key"),
         body=_bytes(_text(told, "body_base64")) if "body_base64" in told else _encoded(_text(told, "body")),

@@ -1,17 +1,17 @@
-"""What is known of a swap, as one value: its state, what says so, and the errors that it may be raised as."""
+"""What is known of a swap, as one value, what it is asked for by, and the errors that it may be raised as."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, Self
 
 from aioswap.errors import AioswapError
 from aioswap.wire.faults import mask
 from aioswap.wire.payloads import ExceptionPayload
 
-__all__ = ["Swap", "SwapFailed", "SwapState", "SwapStuck"]
+__all__ = ["Criteria", "Swap", "SwapFailed", "SwapState", "SwapStuck"]
 
 _MASKED: Final = 4096
 _SHOWN: Final = 1024
@@ -84,6 +84,64 @@ class Swap:
             raise SwapStuck(self)
         if self.state is SwapState.RUNNING:
             raise RuntimeError(f"{_named(self)} still runs: wait for it before asking how it ended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """What holds for a swap that is asked for. None: anything.
+
+    Args:
+        instance: the instance's uuid.
+        old: the old volume's id.
+        new: the new volume's id.
+        request_id: Nova's request id.
+        global_request_id: the caller's request id; several swaps may have it.
+        since: the first notification arrived then or later; aware.
+
+    Raises:
+        ValueError: `since` is naive.
+    """
+
+    instance: str | None = None
+    old: str | None = None
+    new: str | None = None
+    request_id: str | None = None
+    global_request_id: str | None = None
+    since: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None and self.since.tzinfo is None:
+            raise ValueError(f"since={self.since} is naive: give an aware moment")
+
+    @classmethod
+    def of(cls, swap: Swap) -> Self:
+        """Return what holds for `swap` and its namesakes."""
+        return cls(instance=swap.instance, old=swap.old_volume_id, new=swap.new_volume_id, request_id=swap.request_id)
+
+    def narrow(self) -> Self:
+        """Return itself, if it asks for less than everything.
+
+        Raises:
+            TypeError: it does not.
+        """
+        if not any(value is not None for name, value in self.as_arguments().items() if name != "since"):
+            raise TypeError("say which swap: give at least one of instance, old, new, request_id, global_request_id")
+        return self
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Return it as `SwapLedger.find` takes it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def match(self, swap: Swap) -> bool:
+        """Say whether everything holds for `swap`."""
+        return (
+            self.instance in (None, swap.instance)
+            and self.old in (None, swap.old_volume_id)
+            and self.new in (None, swap.new_volume_id)
+            and self.request_id in (None, swap.request_id)
+            and self.global_request_id in (None, swap.global_request_id)
+            and (self.since is None or swap.first_seen >= self.since)
+        )
 
 
 class SwapFailed(AioswapError):

@@ -19,12 +19,13 @@ from aioswap.history import SwapHistory
 from aioswap.hooks import Hook, Hooks
 from aioswap.ledger import SwapLedger
 from aioswap.opened import Opened
-from aioswap.swaps import Swap
+from aioswap.swaps import Criteria, Swap
 from aioswap.tracking.alerts import Alerts
+from aioswap.tracking.answers import same_attempt
 from aioswap.tracking.changes import Changes
-from aioswap.tracking.criteria import Criteria, same_attempt
+from aioswap.tracking.intake import Shared
 from aioswap.tracking.owner import Owner
-from aioswap.tracking.session import Session, Shared
+from aioswap.tracking.session import Session
 from aioswap.tracking.timings import HostTimings, timings_of
 from aioswap.tracking.waiting import Expected, FromNowOn, Newest, Watch
 from aioswap.transports.base import Subscription, Transport
@@ -33,8 +34,6 @@ from aioswap.wire.events import peek
 __all__ = ["SwapTracker"]
 
 _logger = logging.getLogger(__name__)
-
-_PRIORITIES: Final = ("audit", "debug", "info", "warn", "error", "critical", "sample")
 
 _LEFT: Final = "these changes were left: iterate inside of their `async with`"
 
@@ -48,8 +47,8 @@ class SwapTracker:
     closed and opened again; the time between counts as deaf.
 
     In memory it keeps `keep` finished attempts and as many unfinished ones. With a history it also knows what a tracker
-    before it knew, and what memory has forgotten, for 30 days. A history's disk that fails is logged and shown in `health`,
-    and the tracker goes on.
+    before it knew, and what memory has forgotten, for 30 days: more of such a swap is added to what the history knows of it. A
+    history's disk that fails is logged and shown in `health`, and the tracker goes on.
 
     A loss of connection for less than four minutes loses nothing: the queue waits for five. Longer ones are shown in the
     `deaf` of the swaps of that time.
@@ -60,7 +59,8 @@ class SwapTracker:
         stuck_after: seconds until a swap that runs is stuck; above 0, a century at most.
         history: an SQLite file; made if it is missing, readable by its owner alone. None: memory alone.
         keep: attempts in memory; 1 or more.
-        topics: at least one.
+        topics: at least one. Of each, info and error are heard: Nova tells nothing of swaps by another priority.
+        start_timeout: seconds that opening may take, on each transport.
         clock: the time; tests give their own.
         hooks: told of each receive.
 
@@ -76,11 +76,13 @@ class SwapTracker:
         history: Path | None = None,
         keep: int = 10_000,
         topics: Sequence[str] = ("versioned_notifications",),
+        start_timeout: float = 30.0,
         clock: Clock | None = None,
         hooks: Iterable[Hook] = (),
     ) -> None:
         self._transports = (transport, *more)
-        self._subscription = Subscription(topics=topics, priorities=_PRIORITIES, wanted=peek(TRACKED))
+        self._subscription = Subscription(topics=topics, wanted=peek(TRACKED))
+        self._start_timeout = start_timeout
         self._clock = clock or Clock()
         self._ledger = SwapLedger(stuck_after, keep)
         self._history = None if history is None else SwapHistory(history, stuck_after=stuck_after, clock=self._clock)
@@ -102,13 +104,13 @@ class SwapTracker:
 
         Raises:
             RuntimeError: it is open already.
-            TransportError: login, vhost, right or exchange refused, or not ready within 30 s.
+            TransportError: login, vhost, right or exchange refused, or not ready within `start_timeout` seconds.
             ValueError: the history's file is none, or was written by a newer aioswap. It is left untouched.
             OSError: the history can't be opened.
         """
         self._opened.open()
         self._shared.skipped += self._session.skipped if self._session is not None else 0
-        self._session = Session(self._shared, self._transports, self._subscription)
+        self._session = Session(self._shared, self._transports, self._subscription, self._start_timeout)
         self._owner = Owner(self._session)
         try:
             await self._owner.bound()
@@ -200,12 +202,13 @@ class SwapTracker:
         criteria = Criteria(
             instance=instance, old=old, new=new, request_id=request_id, global_request_id=global_request_id, since=since
         ).narrow()
-        self._check_listening()
+        session = self._listening()
         choice = Newest(criteria)
         watch = Watch(choice, self._known_now)
         self._shared.watches.add(watch)
         try:
             async with self._clock.timeout(timeout):
+                await session.intake.catch_up()
                 choice.begin(self._ledger.find(self._clock.utcnow(), **criteria.as_arguments()))
                 if not choice.followed():
                     choice.begin(await self._recall(criteria))
@@ -225,7 +228,7 @@ class SwapTracker:
         Raises:
             RuntimeError: the tracker is not open, or not here.
         """
-        self._check_listening()
+        self._listening()
         changes = Changes()
         self._shared.watches.add(changes)
         try:
@@ -300,9 +303,8 @@ class SwapTracker:
         )
         if self._history is None:
             return self._ledger.find(self._clock.utcnow(), **criteria.as_arguments())[-limit if limit else 0 :]
-        self._opened.check()
-        await self._history.flush()
-        return await self._history.find(limit=limit, **criteria.as_arguments())
+        await self._caught_up()
+        return await self._history.find(criteria, limit=limit)
 
     async def timings(self, since: datetime | None = None) -> list[HostTimings]:
         """Return how long the swaps of each host took, in order of the hosts' names.
@@ -320,9 +322,8 @@ class SwapTracker:
         criteria = Criteria(since=since)
         if self._history is None:
             return timings_of(self._ledger.find(self._clock.utcnow(), since=criteria.since))
-        self._opened.check()
-        await self._history.flush()
-        return await self._history.read(timings_of, since=criteria.since)
+        await self._caught_up()
+        return await self._history.read(timings_of, criteria)
 
     def health(self) -> TrackerHealth:
         """Return how it is now, or how it was when it was left. Cheap."""
@@ -340,7 +341,7 @@ class SwapTracker:
 
     @asynccontextmanager
     async def _expecting(self, criteria: Criteria) -> AsyncGenerator[Expected]:
-        self._check_listening()
+        self._listening()
         watch = Watch(FromNowOn(criteria), self._known_now)
         self._shared.watches.add(watch)
         try:
@@ -353,17 +354,24 @@ class SwapTracker:
         found = self._ledger.find(self._clock.utcnow(), **Criteria.of(swap).as_arguments())
         return next((each for each in found if same_attempt(each, swap)), swap)
 
-    def _check_listening(self) -> None:
+    def _listening(self) -> Session:
         self._opened.check()
         if self._session is None or self._session.over:
             raise RuntimeError("this tracker does not listen any more: its task has ended")
+        return self._session
+
+    async def _caught_up(self) -> None:
+        """Let all that arrived be in the ledger."""
+        self._opened.check()
+        assert self._session is not None
+        await self._session.intake.catch_up()
 
     async def _recall(self, criteria: Criteria) -> list[Swap]:
         """Return what the history knows; a disk that fails knows nothing."""
         if self._history is None:
             return []
         try:
-            return await self._history.find(**criteria.as_arguments())
+            return await self._history.find(criteria)
         except OSError as error:
             _logger.warning("%s; a swap is waited for without it", error)
             return []

@@ -6,19 +6,42 @@ import asyncio
 import base64
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from aioswap.health import LinkHealth
 from aioswap.testing import ManualClock
-from aioswap.transports.base import NOTIFICATION_PROPERTIES, Confirmation, Delivery, Message
+from aioswap.transports.base import (
+    NOTIFICATION_PROPERTIES,
+    Browser,
+    Confirmation,
+    Delivery,
+    Message,
+    Receiver,
+    Sender,
+    Subscription,
+)
 from aioswap.transports.memory import MemoryTransport
 from aioswap.wire.notification import Notification
 
-__all__ = ["DEADLINE", "END", "ERROR", "FLAVOR", "START", "Bus", "Script", "body_of", "notification_body", "sample", "until"]
+__all__ = [
+    "DEADLINE",
+    "END",
+    "ERROR",
+    "FLAVOR",
+    "START",
+    "Bus",
+    "OddTransport",
+    "Script",
+    "body_of",
+    "notification_body",
+    "sample",
+    "until",
+]
 
 DEADLINE = 20.0
 """Seconds after which a test that waits has failed."""
@@ -65,12 +88,75 @@ async def until(condition: Callable[[], object]) -> None:
     raise AssertionError("what the test waits for does not come")
 
 
+class OddTransport(MemoryTransport):
+    """A memory transport in which something is not as it should be: one method says what."""
+
+    def delivered(self, delivery: Delivery) -> None:
+        """Change what a receiver hands over."""
+
+    def browsed(self, delivery: Delivery) -> None:
+        """Change what a browser finds."""
+
+    def sending(self, message: Message) -> None:
+        """Look at what a sender is given, or raise."""
+
+    @asynccontextmanager
+    async def receiver(
+        self, subscription: Subscription, deliver: Callable[[Delivery], None], *, label: str, start_timeout: float = 30.0
+    ) -> AsyncGenerator[Receiver]:
+        def oddly(delivery: Delivery) -> None:
+            self.delivered(delivery)
+            deliver(delivery)
+
+        async with super().receiver(subscription, oddly, label=label, start_timeout=start_timeout) as receiver:
+            yield receiver
+
+    @asynccontextmanager
+    async def sender(self, label: str) -> AsyncGenerator[Sender]:
+        async with super().sender(label) as sender:
+            yield _OddSender(self, sender)
+
+    @asynccontextmanager
+    async def browser(self, queue: str) -> AsyncGenerator[Browser]:
+        async with super().browser(queue) as browser:
+            yield _OddBrowser(self, browser)
+
+
+class _OddSender:
+    def __init__(self, transport: OddTransport, sender: Sender) -> None:
+        self._transport = transport
+        self._sender = sender
+
+    @property
+    def health(self) -> LinkHealth:
+        return self._sender.health
+
+    def send(self, message: Message) -> asyncio.Future[Confirmation]:
+        self._transport.sending(message)
+        return self._sender.send(message)
+
+    async def ready(self) -> None:
+        await self._sender.ready()
+
+
+class _OddBrowser:
+    def __init__(self, transport: OddTransport, browser: Browser) -> None:
+        self._transport = transport
+        self._browser = browser
+
+    async def get(self) -> Delivery | None:
+        delivery = await self._browser.get()
+        if delivery is not None:
+            self._transport.browsed(delivery)
+        return delivery
+
+
 class Bus:
     """A memory transport on a manual clock, and somebody who publishes on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Callable[..., MemoryTransport] = MemoryTransport) -> None:
         self.clock = ManualClock()
-        self.transport = MemoryTransport(clock=self.clock)
+        self.transport = transport(clock=self.clock)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:

@@ -18,7 +18,7 @@ from aioswap.transports.base import NOTIFICATION_PROPERTIES, Confirmation, Deliv
 from aioswap.transports.memory import MemoryTransport
 from aioswap.wire.events import volume_swap
 from aioswap.wire.notification import Notification
-from tests.consumer_kit import END, START, Bus, Script, body_of, notification_body, until
+from tests.consumer_kit import END, START, Bus, OddTransport, Script, body_of, notification_body, until
 
 QUEUE, DEAD = "aioswap.billing", "aioswap.billing.dead"
 
@@ -421,21 +421,19 @@ async def test_full_dead_letters_pause_the_consumer_and_lose_nothing(bus: Bus) -
     assert 20 == consumer.health().dead_letters == bus.depth(DEAD)
 
 
-async def test_an_unexpected_fault_of_the_sender_loses_nothing(
-    bus: Bus, consumer: Consumer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from aioswap.transports.memory_sender import MemorySender
-
-    consumer.on(volume_swap.end)(Script(Reject("no")).handle)
-    send = MemorySender.send
+async def test_an_unexpected_fault_of_the_sender_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     faults = [ZeroDivisionError("a defect")]
 
-    def broken(self: MemorySender, message: Any) -> Any:
-        if message.routing_key == DEAD and faults:
-            raise faults.pop()
-        return send(self, message)
+    class Odd(OddTransport):
+        """Stumbles over the first dead letter."""
 
-    monkeypatch.setattr(MemorySender, "send", broken)
+        def sending(self, message: Message) -> None:
+            if message.routing_key == DEAD and faults:
+                raise faults.pop()
+
+    bus = Bus(Odd)
+    consumer = Consumer(bus.transport, "billing", clock=bus.clock)
+    consumer.on(volume_swap.end)(Script(Reject("no")).handle)
     async with bus.opened(), consumer.running():
         await bus.publish(notification_body())
         await until(lambda: consumer.health().link.degraded)

@@ -12,8 +12,9 @@ from aioswap.dead_letters import DeadLetter, DeadLetters
 from aioswap.errors import TransportError
 from aioswap.outcomes import Reject, Retry, RetryPolicy
 from aioswap.transports.base import Confirmation, Delivery
+from aioswap.transports.limits import MAX_COPY
 from aioswap.wire.events import volume_swap
-from tests.consumer_kit import END, ERROR, START, Bus, Script, body_of, notification_body, until
+from tests.consumer_kit import END, ERROR, START, Bus, OddTransport, Script, body_of, notification_body, until
 
 QUEUE, DEAD = "aioswap.billing", "aioswap.billing.dead"
 
@@ -319,20 +320,15 @@ async def test_a_body_that_cannot_be_uncompressed_is_shown_as_it_came(
     assert b"no zlib" == letter.body
 
 
-async def test_a_dead_letter_with_headers_that_cannot_be_sent_is_replayed_without_them(
-    bus: Bus, consumer: Consumer, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from aioswap.transports.memory_receiver import MemoryBrowser
+async def test_a_dead_letter_with_headers_that_cannot_be_sent_is_replayed_without_them() -> None:
+    class Odd(OddTransport):
+        """Another peer's dead letters: one has a header that nobody can send."""
 
-    get = MemoryBrowser.get
-
-    async def get_oddly(self: MemoryBrowser) -> Delivery | None:
-        delivery = await get(self)
-        if delivery is not None:
+        def browsed(self, delivery: Delivery) -> None:
             delivery.headers = {**delivery.headers, "odd": object()}
-        return delivery
 
-    monkeypatch.setattr(MemoryBrowser, "get", get_oddly)
+    bus = Bus(Odd)
+    consumer, letters = Consumer(bus.transport, "billing", clock=bus.clock), DeadLetters(bus.transport, "billing")
     script = Script(Reject("no"))
     consumer.on(volume_swap.any)(script.handle)
     async with bus.opened(), consumer.running():
@@ -344,13 +340,18 @@ async def test_a_dead_letter_with_headers_that_cannot_be_sent_is_replayed_withou
     assert 2 == len(script.heard)
 
 
-async def test_a_dead_letter_that_cannot_be_sent_at_all_stays(
-    bus: Bus, consumer: Consumer, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_dead_letter_that_cannot_be_sent_at_all_stays() -> None:
+    class Odd(OddTransport):
+        """Another peer's dead letters: one is larger than what can be sent."""
+
+        def browsed(self, delivery: Delivery) -> None:
+            delivery.original = bytes(MAX_COPY + 1)
+
+    bus = Bus(Odd)
+    consumer, letters = Consumer(bus.transport, "billing", clock=bus.clock), DeadLetters(bus.transport, "billing")
     consumer.on(volume_swap.any)(Script(Reject("no")).handle)
     async with bus.opened():
         await kill(bus, consumer, notification_body())
-        monkeypatch.setattr("aioswap.transports.limits.MAX_COPY", 10)
         with pytest.raises(TransportError, match="cannot be sent: the body has"):
             await letters.replay()
 

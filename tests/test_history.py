@@ -20,7 +20,7 @@ from aioswap.attempts import Attempt
 from aioswap.history import SwapHistory
 from aioswap.history_rows import read_attempt, row_of
 from aioswap.ledger import SwapLedger
-from aioswap.swaps import Swap, SwapState
+from aioswap.swaps import Criteria, Swap, SwapState
 from aioswap.testing import ManualClock
 from aioswap.wire.notification import Notification
 from tests.swap_kit import INSTANCE, at, exception, fault, swap_event
@@ -136,7 +136,7 @@ async def test_odd_text_is_kept_as_it_is(history: SwapHistory) -> None:
     odd = "lone \ud800 surrogate, nul \0, quote ' and more"
     await history.open()
     await note(history, kept(swap_event("start", instance=odd, request_id=odd), swap_event("start", request_id=None)))
-    found = await history.find(instance=odd, request_id=odd)
+    found = await history.find(Criteria(instance=odd, request_id=odd))
     await history.close()
     remembered = await history.open()
     await history.close()
@@ -257,8 +257,8 @@ async def test_verdicts_are_made_when_it_is_read(history: SwapHistory, clock: Ma
     history.note_deaf(at(10), at(20))
     await note(history, kept(swap_event("start")))
     await clock.advance(86_400)
-    (swap,) = await history.find(since=at(0))
-    nothing = await history.find(since=at(1))
+    (swap,) = await history.find(Criteria(since=at(0)))
+    nothing = await history.find(Criteria(since=at(1)))
     await history.close()
 
     assert (STUCK, ((at(10), at(20)),), []) == (swap.state, swap.deaf, nothing)
@@ -286,10 +286,14 @@ async def test_a_reader_gets_one_after_the_other_in_the_historys_thread(history:
 
     await history.open()
     await note(history, kept(swap_event("start"), swap_event("end", request_id="req-2")))
-    counts = await history.read(count), await history.read(count, request_id="req-2"), await history.read(count, limit=1)
+    counts = [
+        await history.read(count),
+        await history.read(count, Criteria(request_id="req-2")),
+        await history.read(count, limit=1),
+    ]
     await history.close()
 
-    assert (2, 1, 1) == counts
+    assert [2, 1, 1] == counts
 
 
 async def test_what_waits_is_bounded_and_what_is_given_up_is_counted(
@@ -340,8 +344,8 @@ async def test_cancelling_a_flush_stops_nothing(history: SwapHistory) -> None:
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    found = await history.find()
     waiting = history.unsaved
+    found = await history.find()
     await history.close()
     remembered = await history.open()
     await history.close()

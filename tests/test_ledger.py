@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aioswap.evidence import TRACKED
+from aioswap.evidence import TRACKED, SwapKey
 from aioswap.ledger import SwapLedger
 from aioswap.swaps import Swap, SwapState
 from aioswap.wire.notification import Notification
@@ -340,6 +340,38 @@ def test_what_comes_after_eviction_begins_anew() -> None:
     (swap,) = ledger.observe(swap_event("end", 9, request_id="req-0"), at(9))
 
     assert (SUCCEEDED, None) == (swap.state, swap.started_at)
+
+
+def test_what_is_not_kept_is_told() -> None:
+    ledger = SwapLedger(keep=1)
+    first, second, late = swap_event("start"), swap_event("start", request_id="req-2"), swap_event("end")
+    lacked = [ledger.lacks(first)]
+    ledger.observe(first, at(0))
+    lacked += [ledger.lacks(first), ledger.lacks(late)]
+    ledger.observe(second, at(0))
+    lacked += [ledger.lacks(first), ledger.lacks(late), ledger.lacks(exception())]
+    key = SwapKey("nova-compute", INSTANCE, OLD, NEW, "req-1")
+
+    assert [key, None, None, None, key, None] == lacked
+
+
+@pytest.mark.parametrize(
+    ("notification", "signed"),
+    [
+        (exception(1, request_id="req-1"), ["req-1"]),
+        (exception(1, request_id="req-3"), []),
+        (instance_event("instance.delete.end", 1), ["req-1", "req-3"]),
+        (instance_event("instance.delete.end", 1, instance="another"), []),
+        (swap_event("start", 1), []),
+    ],
+)
+def test_a_sign_is_about_what_is_unfinished(notification: Notification[Any], signed: list[str]) -> None:
+    ledger = SwapLedger()
+    for number in (1, 2):
+        swap_once(ledger, number, end=number == 2)
+    ledger.observe(swap_event("start", 3, request_id="req-3", publisher="another:host-1"), at(3))
+
+    assert signed == requests(ledger.signed(notification, at(4)))
 
 
 def test_a_duplicate_is_known_for_ten_thousand_notifications_more() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +71,7 @@ def throw(size: int, seed: int) -> bytes:
     return b"".join(dice.randbytes(WIDTH) for _ in range(size))
 
 
-BATCH = 4
+BATCH = 6
 """Histories in one of Hypothesis's examples: making examples is what takes most of the time."""
 chunks = st.builds(throw, st.integers(1, 14), st.integers(0, 2**32))
 batches = st.builds(
@@ -126,7 +127,8 @@ def random_spans(data: bytes) -> list[tuple[datetime, datetime]]:
     return [(at(first), at(first + length)), (at(begin), at(begin + rest))]
 
 
-@many(3_500)
+@pytest.mark.timeout(400)
+@many(3_500)  # 21,000 histories
 @given(batches, afterwards)
 def test_a_random_history_has_the_verdicts_of_the_table(batch: list[bytes], seconds: float) -> None:
     for data in batch:

@@ -13,7 +13,7 @@ from aioswap.evidence import subject_of
 from aioswap.history_rows import read_attempt, row_of
 from aioswap.ledger import SwapLedger
 from aioswap.swaps import SwapState
-from tests.swap_kit import at, swap_event
+from tests.swap_kit import NEW, at, swap_event
 from tests.test_ledger_histories import LIMIT, afterwards, chunks, feed, many, random_history
 
 RUNNING, SUCCEEDED, FAILED, STUCK = SwapState
@@ -73,6 +73,26 @@ def test_only_what_there_is_room_for_is_restored() -> None:
 
     assert [f"req-{number}" for number in (6, 7, 8)] == [swap.request_id for swap in after.running(at(9))]
     assert 6 == after.evicted
+
+
+@pytest.mark.parametrize("request_id", ["req-1", None])
+def test_what_was_evicted_is_restored(request_id: str | None) -> None:
+    ledger = SwapLedger(keep=1)
+    for phase, seconds in (("start", 0), ("error", 1), ("start", 2)):
+        ledger.observe(swap_event(phase, seconds, request_id=request_id), at(seconds))
+    attempts = kept(ledger, 2)
+    for number in (3, 4):
+        ledger.observe(swap_event("start", number, request_id=f"{number}"), at(number))
+    forgotten = ledger.find(at(5), new=NEW)
+    ledger.restore(attempts, at(5))
+    ledger.observe(swap_event("end", 6, request_id=request_id), at(6))
+    again = ledger.restore(attempts, at(7))
+    found = [swap for swap in ledger.find(at(7)) if swap.request_id == request_id]
+
+    assert ["4"] == [swap.request_id for swap in forgotten]
+    assert [] == again
+    assert SUCCEEDED is found[-1].state
+    assert at(0 if request_id else 2) == found[-1].started_at
 
 
 def test_what_is_not_kept_has_no_attempt() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,8 @@ from aioswap.errors import TransportError
 from aioswap.swaps import Swap, SwapState
 from aioswap.testing import ManualClock
 from aioswap.tracker import SwapTracker
-from tests.swap_kit import INSTANCE, OLD, exception, swap_event
+from aioswap.wire.notification import Notification
+from tests.swap_kit import INSTANCE, OLD, exception, instance_event, swap_event
 from tests.tracker_kit import Air, until
 
 RUNNING, SUCCEEDED, FAILED, STUCK = SwapState
@@ -55,6 +59,25 @@ def put_back(folder: Path, files: dict[Path, bytes]) -> None:
         path.unlink()
     for path, content in files.items():
         path.write_bytes(content)
+
+
+@asynccontextmanager
+async def hanging(tracker: SwapTracker) -> AsyncIterator[None]:
+    """Let the history's thread do nothing meanwhile, as with a disk that hangs."""
+    begun, over = threading.Event(), threading.Event()
+
+    def hang(swaps: object) -> None:
+        begun.set()
+        over.wait()
+
+    assert tracker._history is not None
+    task = asyncio.create_task(tracker._history.read(hang))
+    try:
+        await until(begun.is_set)
+        yield
+    finally:
+        over.set()
+        await task
 
 
 @pytest.mark.parametrize("request_id", ["req-1", None])
@@ -120,6 +143,101 @@ async def test_a_swap_that_memory_has_forgotten_can_be_waited_for(air: Air, new:
         swap = await task
 
     assert (False, SUCCEEDED) == (early, swap.state)
+    assert (2, timedelta(0)) == (len(swap.evidence), swap.duration)
+
+
+async def test_a_late_caller_is_told_what_is_not_written_yet(air: Air, new: Callable[..., SwapTracker]) -> None:
+    async with air.opened(), new(keep=1) as tracker:
+        async with hanging(tracker):
+            await air.say(swap_event("end", old="old-0", request_id="req-0"), swap_event("end", request_id="req-1"))
+            forgotten, unsaved = tracker.get("req-0"), tracker.health().unsaved
+            waiting = asyncio.create_task(tracker.wait(old="old-0"))
+            await air.clock.advance(0)
+        swap = await waiting
+
+    assert (None, True) == (forgotten, unsaved > 0)
+    assert (SUCCEEDED, "req-0") == (swap.state, swap.request_id)
+
+
+@pytest.mark.parametrize("request_id", ["req-1", None])
+@pytest.mark.parametrize(
+    ("phases", "late", "state"),
+    [
+        (("start",), swap_event("end", 1, request_id="", message_id="late"), SUCCEEDED),
+        (("start", "end"), swap_event("progress", 1, request_id="", message_id="late"), SUCCEEDED),
+        (("start", "error"), swap_event("start", 0, request_id="", message_id="start"), FAILED),
+    ],
+    ids=["end", "progress", "duplicate"],
+)
+async def test_what_comes_late_is_added_to_what_the_history_knows(
+    air: Air,
+    new: Callable[..., SwapTracker],
+    phases: tuple[str, ...],
+    late: Notification[Any],
+    state: SwapState,
+    request_id: str | None,
+) -> None:
+    late = replace(late, context={"request_id": request_id})
+    async with air.opened():
+        async with new() as tracker:
+            await air.say(*(swap_event(phase, request_id=request_id, message_id=phase) for phase in phases))
+            await air.say(*(swap_event("end", 9, old=f"{number}", request_id="req-2") for number in range(4)))
+            await air.say(*(swap_event("start", 9, old=f"{number}", request_id="req-3") for number in range(4)))
+        async with new(keep=1) as tracker, tracker.expect(old=OLD) as expected:
+            forgotten = tracker.get("req-1")
+            await air.say(late)
+            swap = await tracker.wait(old=OLD)
+            written = await tracker.history(old=OLD)
+            expecting = asyncio.create_task(expected.wait(timeout=1))
+            await air.clock.advance(1)
+            with pytest.raises(TimeoutError) as unseen:
+                await expecting
+
+    assert forgotten is None
+    assert [swap] == written
+    assert (state, {*phases, late.message_id}) == (swap.state, set(swap.evidence))
+    assert unseen.value.swap is None  # type: ignore[attr-defined]
+
+
+async def test_what_was_evicted_is_known_again_when_more_of_it_comes(air: Air, new: Callable[..., SwapTracker]) -> None:
+    async with air.opened(), new(keep=1) as tracker:
+        for number in range(5):
+            await air.say(swap_event("start", number, old=f"old-{number}", request_id=f"req-{number}"))
+        air.put(*(swap_event("end", 10 + number, old=f"old-{number}", request_id=f"req-{number}") for number in range(5)))
+        await air.clock.advance(0)
+        swaps = [await tracker.wait(old=f"old-{number}") for number in range(5)]
+        known = await tracker.history()
+
+    assert [(SUCCEEDED, timedelta(seconds=10))] * 5 == [(swap.state, swap.duration) for swap in swaps]
+    assert swaps == known
+
+
+async def test_what_waits_for_the_history_is_taken_in_before_leaving(air: Air, new: Callable[..., SwapTracker]) -> None:
+    async with air.opened():
+        async with new(keep=1) as tracker:
+            await air.say(*(swap_event("start", request_id=f"req-{number}") for number in range(3)))
+            air.put(swap_event("end", request_id="req-0"))
+            await asyncio.sleep(0)
+        async with new() as tracker:
+            swap = tracker.get("req-0")
+
+    assert swap is not None
+    assert (SUCCEEDED, 2) == (swap.state, len(swap.evidence))
+
+
+async def test_without_the_history_what_comes_late_begins_anew(
+    air: Air, new: Callable[..., SwapTracker], path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with air.opened(), new(keep=1) as tracker:
+        await air.say(*(swap_event("start", request_id=f"req-{number}") for number in range(3)))
+        await tracker.timings()
+        sql(path, "ALTER TABLE swaps RENAME TO away")
+        await air.say(swap_event("end", request_id="req-0"))
+        swap = await tracker.wait(request_id="req-0")
+        sql(path, "ALTER TABLE away RENAME TO swaps")
+
+    assert (SUCCEEDED, 1) == (swap.state, len(swap.evidence))
+    assert "a swap begins anew, whatever the history knows of it" in caplog.text
 
 
 async def test_an_end_that_comes_while_the_history_is_asked_is_the_answer(air: Air, new: Callable[..., SwapTracker]) -> None:
@@ -173,6 +291,24 @@ async def test_signs_survive(air: Air, new: Callable[..., SwapTracker]) -> None:
             swap = await task
 
     assert (FAILED, "compute.exception from nova-compute:host-1: the request failed") == (swap.state, swap.inferred)
+
+
+@pytest.mark.parametrize("event_type", ["compute.exception", "instance.delete.end"])
+async def test_a_sign_is_written_at_once(air: Air, new: Callable[..., SwapTracker], event_type: str, path: Path) -> None:
+    sign = exception(1) if event_type == "compute.exception" else instance_event(event_type, 1)
+    async with air.opened():
+        async with new() as tracker:
+            await air.say(swap_event("start", 0))
+            await tracker.history()
+            await air.say(sign)
+            await until(lambda: not tracker.health().unsaved)
+            as_killed = contents(path.parent)
+        put_back(path.parent, as_killed)
+        await air.clock.advance(60)
+        async with new() as tracker:
+            swap = await tracker.wait(request_id="req-1")
+
+    assert (FAILED, sign.message_id) == (swap.state, swap.evidence[-1])
 
 
 async def test_attempts_that_become_one_are_one_in_the_history(air: Air, new: Callable[..., SwapTracker]) -> None:
@@ -277,6 +413,23 @@ async def test_a_fault_of_ours_stops_no_writing(air: Air, path: Path, caplog: py
         (swap,) = await tracker.history()
 
     assert SUCCEEDED is swap.state
+
+
+async def test_a_disk_that_hangs_is_left(air: Air, new: Callable[..., SwapTracker], caplog: pytest.LogCaptureFixture) -> None:
+    tracker = new()
+    async with air.opened():
+        await tracker.__aenter__()
+        async with hanging(tracker):
+            await air.say(swap_event("start"))
+            leaving = asyncio.create_task(tracker.__aexit__(None, None, None))
+            await air.clock.advance(9)
+            early = leaving.done()
+            await air.clock.advance(11)
+            await leaving
+
+    assert not early
+    assert 1 == tracker.health().lost
+    assert "the history is left: writing takes longer than 10 s" in caplog.text
 
 
 async def test_a_file_that_can_not_be_opened_is_an_error_at_once(air: Air, path: Path) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from aioswap.cli.output import escaped
 from aioswap.cli.swap_rows import fault_of
 from aioswap.swaps import Swap, SwapState
-from aioswap.tracking.criteria import same_attempt
+from aioswap.tracking.answers import same_attempt
 
 __all__ = ["Board", "Filters", "lasting", "picture"]
 

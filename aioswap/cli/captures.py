@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from aioswap.cli.output import data, say, table
 from aioswap.clock import Clock
 from aioswap.consumer import Consumer
 from aioswap.health import ConsumerHealth
+from aioswap.recording import read_line
 from aioswap.transports.base import Confirmation, Message
 from aioswap.transports.memory import MemoryTransport
 from aioswap.wire.events import volume_swap
@@ -29,37 +28,13 @@ _TURN = 0.01
 def read_capture(path: Path) -> Message:
     """Return the message that the file at `path` tells of, with its own headers, properties and routing key.
 
-    Its body stands in `body` as text or in `body_base64`; its AMQP message id, where it had none, is made up.
+    The file holds what a line of a recording does, without the time. An AMQP message id, where it had none, is made up.
 
     Raises:
         ValueError: it is no captured message; the text says what is missing.
     """
-    told = json.loads(path.read_bytes())
-    if not isinstance(told, dict):
-        raise ValueError("it holds no JSON object")
-    properties = dict(_mapping(told, "properties"))
-    message_id = str(properties.pop("message_id", None) or uuid4().hex)
-    return Message(
-        routing_key=_text(_mapping(told, "delivery"), "routing_key"),
-        body=base64.b64decode(_text(told, "body_base64")) if "body_base64" in told else _text(told, "body").encode(),
-        message_id=message_id,
-        headers=_mapping(told, "headers"),
-        properties=properties,
-    )
-
-
-def _mapping(told: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = told.get(key)
-    if not isinstance(value, dict):
-        raise ValueError(f"it has no object {key}")
-    return value
-
-
-def _text(told: Mapping[str, Any], key: str) -> str:
-    value = told.get(key)
-    if not isinstance(value, str):
-        raise ValueError(f"it has no text {key}")
-    return value
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return read_line(path.read_bytes(), received=written).message(uuid4().hex)
 
 
 def play_captures(folder: Path) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import click
@@ -21,21 +20,13 @@ from aioswap.evidence import TRACKED
 from aioswap.history_file import HistoryFile
 from aioswap.ledger import SwapLedger
 from aioswap.recording import read_line
-from aioswap.swaps import Swap
+from aioswap.swaps import Criteria, Swap
 from aioswap.wire.envelope import decode
 from aioswap.wire.events import peek
 
 __all__ = ["Kept", "Source", "kept_options"]
 
-_COLUMNS: Final = {
-    "instance": "instance",
-    "old": "old_volume_id",
-    "new": "new_volume_id",
-    "request_id": "request_id",
-    "global_request_id": "global_request_id",
-}
-"""Criteria, and the columns of a history."""
-_ALL: Final[Mapping[str, str]] = MappingProxyType({})
+_ALL: Final = Criteria()
 _KEEP: Final = 1_000_000
 _FRESH: Final = timedelta(minutes=2)
 """Whoever keeps a history writes at least so often that he listens."""
@@ -47,15 +38,12 @@ class Kept(Protocol):
     now: datetime
     """The moment that swaps are judged at."""
 
-    def find(
-        self, *, since: datetime | None = None, limit: int | None = None, criteria: Mapping[str, str] = _ALL
-    ) -> Iterable[Swap]:
-        """Return the swaps for which everything holds that is given, the newest last.
+    def find(self, criteria: Criteria = _ALL, *, limit: int | None = None) -> Iterable[Swap]:
+        """Return the swaps that are asked for, the newest last.
 
         Args:
-            since: the first notification arrived then or later.
+            criteria: which.
             limit: the newest, so many at most.
-            criteria: by the names that `SwapTracker.history` has for them.
 
         Raises:
             OSError: the file can't be read.
@@ -75,11 +63,8 @@ class _History:
             self._deaf = [*self._deaf, (until, now)]
             say(f"aioswap: nobody has kept this history since {until:%Y-%m-%d %H:%M:%SZ}: what came later is not in it")
 
-    def find(
-        self, *, since: datetime | None = None, limit: int | None = None, criteria: Mapping[str, str] = _ALL
-    ) -> Iterator[Swap]:
-        wanted: dict[str, str | None] = {_COLUMNS[name]: value for name, value in criteria.items()}
-        for attempt in self._file.attempts(wanted, since, limit):
+    def find(self, criteria: Criteria = _ALL, *, limit: int | None = None) -> Iterator[Swap]:
+        for attempt in self._file.attempts(criteria, limit):
             yield attempt.swap(self.now, self._stuck_after, self._deaf)
 
 
@@ -117,10 +102,8 @@ class _Recording:
             say(f"aioswap: {unreadable} messages are left out that cannot be read")
         self.now = latest or now
 
-    def find(
-        self, *, since: datetime | None = None, limit: int | None = None, criteria: Mapping[str, str] = _ALL
-    ) -> list[Swap]:
-        return self._ledger.find(self.now, since=since, **criteria)[-limit if limit else 0 :]
+    def find(self, criteria: Criteria = _ALL, *, limit: int | None = None) -> list[Swap]:
+        return self._ledger.find(self.now, **criteria.as_arguments())[-limit if limit else 0 :]
 
 
 @dataclass(frozen=True, kw_only=True)

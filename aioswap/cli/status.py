@@ -13,13 +13,12 @@ from aioswap.cli.options import output_options
 from aioswap.cli.output import Style, say
 from aioswap.cli.swap_rows import print_swaps
 from aioswap.clock import Clock
-from aioswap.swaps import Swap, SwapState
-from aioswap.tracking.criteria import same_attempt
+from aioswap.swaps import Criteria, Swap, SwapState
+from aioswap.tracking.answers import same_attempt
 from aioswap.tracking.waiting import UNSEEN
 
 __all__ = ["command"]
 
-_IDS: Final = ("instance", "old", "new", "request_id", "global_request_id")
 _CODES: Final[Mapping[SwapState, int]] = {
     SwapState.RUNNING: 0,
     SwapState.SUCCEEDED: 0,
@@ -55,8 +54,14 @@ def command(id: str | None, source: Source, limit: int, stuck_after: float, styl
 def _swaps_of(id: str, kept: Kept, limit: int) -> list[Swap]:
     """Return the newest swaps that have an id as one of theirs, each once."""
     found: list[Swap] = []
-    for name in _IDS:
-        for swap in kept.find(limit=limit, criteria={name: id}):
+    for criteria in (
+        Criteria(instance=id),
+        Criteria(old=id),
+        Criteria(new=id),
+        Criteria(request_id=id),
+        Criteria(global_request_id=id),
+    ):
+        for swap in kept.find(criteria, limit=limit):
             if not any(same_attempt(swap, known) for known in found):
                 found.append(swap)
     return sorted(found, key=lambda swap: swap.first_seen)[-limit:]

@@ -13,6 +13,7 @@ from aioswap.cli.kept import Source, kept_options
 from aioswap.cli.options import output_options
 from aioswap.cli.output import Style
 from aioswap.clock import Clock
+from aioswap.swaps import Criteria
 from aioswap.tracking.timings import HostTimings, timings_of
 
 __all__ = ["command"]
@@ -32,7 +33,7 @@ def command(source: Source, since: float | None, stuck_after: float, style: Styl
     """
     with source.opened(stuck_after, Clock()) as kept:
         begin = None if since is None else kept.now - timedelta(seconds=since)
-        hosts = timings_of(kept.find(since=begin))
+        hosts = timings_of(kept.find(Criteria(since=begin)))
     style.rows(_COLUMNS, [_row(host) for host in hosts])
     return 0
 

@@ -21,7 +21,7 @@ from aioswap.tracker import SwapTracker
 from aioswap.tracking.waiting import UNSEEN, Expected
 from aioswap.transports.base import Transport
 
-__all__ = ["command", "wait"]
+__all__ = ["command", "start_seconds", "wait"]
 
 _CODES: Final[Mapping[SwapState, int]] = {
     SwapState.SUCCEEDED: 0,
@@ -33,6 +33,9 @@ _UNREACHABLE: Final = 4
 _NOT_SEEN: Final = 5
 _COMMAND_FAILED: Final = 6
 
+_ONE_ATTEMPT: Final = 10.0
+_LONGEST_START: Final = 30.0
+"""Seconds that one attempt to connect takes at most, and all of them."""
 _HINT_AFTER: Final = 60.0
 _STDERR: Final = 2
 _OWN_ACCORD: Final = 0.5
@@ -70,8 +73,19 @@ def command(
     if not any(value is not None for value in criteria.values()):
         raise click.UsageError("which swap? Give one of --instance, --old, --new, --request-id, --global-request-id")
     clock, transports = Clock(), connection.transports()
-    tracker = SwapTracker(*transports, topics=connection.topics, stuck_after=stuck_after, clock=clock)
+    tracker = SwapTracker(
+        *transports,
+        topics=connection.topics,
+        stuck_after=stuck_after,
+        start_timeout=start_seconds(timeout),
+        clock=clock,
+    )
     return listen(wait(transports, tracker, criteria, arguments, timeout, style, clock))
+
+
+def start_seconds(timeout: float | None) -> float:
+    """Return how long to try to reach the broker: `timeout`, but as long as one attempt takes, and 30 s at most."""
+    return _LONGEST_START if timeout is None else min(max(timeout, _ONE_ATTEMPT), _LONGEST_START)
 
 
 async def wait(

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from aioswap.clock import Clock
 from aioswap.swaps import Swap
+from aioswap.wire.faults import traceback_of
 
 __all__ = ["AlertFunction", "Alerts"]
 
@@ -94,5 +95,5 @@ class Alerts:
                 try:
                     async with self._clock.timeout(_DEADLINE):
                         await function(swap)
-                except Exception:  # a user's function: its fault must not touch the tracker, nor the next function
-                    _logger.exception("the on_stuck function %r failed", function)
+                except Exception as error:  # a user's function: its fault must not touch the tracker, nor the next function
+                    _logger.error("an on_stuck function failed\n%s", traceback_of(error))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from aioswap.clock import Clock
-from aioswap.swaps import Swap, SwapState
-from aioswap.tracking.criteria import Criteria, ended, same_attempt, worst
+from aioswap.swaps import Criteria, Swap, SwapState
+from aioswap.tracking.answers import ended, same_attempt, worst
 
 __all__ = ["UNSEEN", "Choice", "Expected", "FromNowOn", "Newest", "Watch", "Watcher", "Watches"]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from aioswap.cli import management
 from aioswap.cli.findings import State
 from aioswap.cli.management import Management, ManagementError
 from aioswap.cli.visit import ask_plugin
@@ -149,9 +148,8 @@ async def test_nobody_there_is_said() -> None:
         await Management(f"http://127.0.0.1:{port}", _LOGIN, Clock()).get("nodes")
 
 
-async def test_an_answer_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(management, "_LARGEST", 1000)
-    with _Plugin(_says(b"[" + b" " * 2000 + b"]")) as plugin, _refused("too large or too slow"):
+async def test_an_answer_has_a_largest_size() -> None:
+    with _Plugin(_says(b"[" + b" " * (33 << 20) + b"]")) as plugin, _refused("too large or too slow"):
         await Management(plugin.url, _LOGIN, Clock()).get("nodes")
 
 

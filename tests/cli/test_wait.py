@@ -14,7 +14,7 @@ import pytest
 
 from aioswap.cli.app import run
 from aioswap.cli.output import Style
-from aioswap.cli.wait import wait
+from aioswap.cli.wait import start_seconds, wait
 from aioswap.tracker import SwapTracker
 from tests.cli.bus import Bus
 from tests.cli.running import Ended
@@ -383,6 +383,11 @@ def test_a_refused_login_is_4_and_the_command_is_not_run(bus: Bus, capfd: pytest
 
     assert (4, "", False) == (code, told.out, "acting\n" in told.err)
     assert "correct the user and the password" in told.err
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, 30), (1.0, 10), (20.0, 20), (900.0, 30)])
+def test_who_waits_briefly_is_told_soon_that_nobody_is_there(timeout: float | None, seconds: float) -> None:
+    assert seconds == start_seconds(timeout)
 
 
 @pytest.mark.broker

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
 
 from aioswap.consumer import Consumer
 from aioswap.emitter import Emitter
+from aioswap.swaps import SwapState
+from aioswap.tracker import SwapTracker
 from aioswap.transports.rabbit import RabbitTransport
 from aioswap.wire.events import volume_swap
 from tests.interop.bus import Bus
@@ -28,6 +31,24 @@ async def test_a_listener_hears_everything_from_an_emitter_with_its_rights_alone
         heard = await listener.take("heard", NUMBER)
 
     assert Counter(volumes.expected) == seen(heard)
+
+
+async def test_a_tracker_with_a_consumers_rights_alone_hears_everything_from_nova(bus: Bus, peers: Peers) -> None:
+    transport = RabbitTransport(await bus.limited("tracker", CONSUMER))
+    async with peers.nova() as nova:
+        nova.command(swaps=1, fail_every=4)  # Nova makes its exchange
+        await nova.take("emitted", 2)
+        instance = nova.ready["instance"]["uuid"]
+        async with transport, SwapTracker(transport) as tracker, tracker.expect(instance=instance) as expected:
+            nova.command(swaps=NUMBER // 2, fail_every=4)
+            emitted = await nova.take("emitted", NUMBER)
+            await expected.wait(timeout=60)
+            while tracker.health().received < NUMBER:
+                await asyncio.to_thread(lambda: None)
+            swaps = await tracker.history(limit=None)
+
+    assert {told["message_id"] for told in emitted} == {one for swap in swaps for one in swap.evidence}
+    assert {SwapState.SUCCEEDED: NUMBER * 3 // 8, SwapState.FAILED: NUMBER // 8} == Counter(swap.state for swap in swaps)
 
 
 async def test_a_consumer_with_its_rights_alone_hears_everything_from_nova(bus: Bus, peers: Peers) -> None:
