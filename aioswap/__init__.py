@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aioswap.hooks import Hook, Operation
     from aioswap.ledger import SwapLedger
     from aioswap.outbox import MemoryOutbox
+    from aioswap.outbox_file import FileOutbox
     from aioswap.outcomes import Ack, Reject, Retry, RetryPolicy
     from aioswap.swaps import Swap, SwapFailed, SwapState, SwapStuck
     from aioswap.tracker import SwapTracker
@@ -44,6 +45,7 @@ __all__ = [
     "Emitter",
     "EventPattern",
     "EventType",
+    "FileOutbox",
     "Hook",
     "InstanceActionVolumeSwapNotification",
     "InstanceActionVolumeSwapPayload",
@@ -92,6 +94,7 @@ _HOMES: Final = {
     "Emitter": "emitter",
     "EventPattern": "wire.events",
     "EventType": "wire.events",
+    "FileOutbox": "outbox_file",
     "Hook": "hooks",
     "InstanceActionVolumeSwapNotification": "wire.notification",
     "InstanceActionVolumeSwapPayload": "wire.payloads",

@@ -25,6 +25,7 @@ from aioswap.outbox import MemoryOutbox
 from aioswap.relay import Relay
 from aioswap.transports.base import Outbox, Sender, Transport
 from aioswap.wire.events import EventType
+from aioswap.wire.faults import masking, traceback_of
 from aioswap.wire.notification import Notification
 from aioswap.wire.payloads import InstancePayload
 
@@ -61,6 +62,8 @@ class Emitter:
         pin: the payload version to write, 1.0 to 1.9; nested objects follow it.
         on_failure: "log": a failure of telling is logged and counted; "raise": it is also raised. The body's exception wins.
         hooks: told of each emit and publish.
+        mask: takes secrets that only you know out of a fault's texts, after the built-in masking, and out of what is logged of
+            errors. It must be quick. A text that it fails at is left out.
         clock: the time; tests give their own.
 
     Raises:
@@ -78,6 +81,7 @@ class Emitter:
         pin: str = "1.9",
         on_failure: Literal["log", "raise"] = "log",
         hooks: Iterable[Hook] = (),
+        mask: Callable[[str], str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         if not (host and source):
@@ -101,6 +105,7 @@ class Emitter:
             reraise=on_failure == "raise",
             clock=self._clock,
             hooks=self._hooks,
+            masked=masking(mask),
         )
         self._opened = Opened("this emitter")
         self._closing = False
@@ -118,7 +123,7 @@ class Emitter:
         """
         self._opened.open()
         try:
-            await self._outbox.open(self._clock)
+            await self._outbox.open(self._clock, destination=self._transport.destination)
         except BaseException:
             self._opened.close()
             raise
@@ -230,6 +235,9 @@ class Emitter:
             oldest_age=0.0 if oldest is None else max(self._clock.monotonic() - oldest, 0.0),
             parked=counts.parked,
             unsaved=counts.unsaved,
+            foreign_files=counts.foreign_files,
+            damaged_files=counts.damaged_files,
+            trouble=counts.trouble,
             untold=self._desk.untold,
             lost_at_exit=self._lost_at_exit,
         )
@@ -266,8 +274,8 @@ class Emitter:
                 async with self._transport.sender(f"emitter {self._host}") as sender:
                     self._sender = sender
                     await relay.run(sender)
-            except Exception:  # a supervisor: nothing may end the relay but its emitter
-                _logger.exception("relaying failed; it is tried again in %s s", delay)
+            except Exception as error:  # a supervisor: nothing may end the relay but its emitter
+                _logger.error("relaying failed; it is tried again in %s s\n%s", delay, traceback_of(error, self._desk.masked))
             finally:
                 self._sender = None
             await self._clock.sleep(delay)

@@ -36,6 +36,12 @@ class EmitterHealth:
     """Messages that the broker refuses, kept aside."""
     unsaved: int = 0
     """Messages of the backlog that would not survive this process although its outbox keeps files."""
+    foreign_files: int = 0
+    """Files in the outbox's directory whose owner is gone and that wait for another destination: `aioswap outbox list`."""
+    damaged_files: int = 0
+    """Files of the outbox that were damaged and set aside."""
+    trouble: str | None = None
+    """Why the outbox's files can't be written now; None: no trouble, or no files."""
     untold: int = 0
     """Swaps that ran without any notification."""
     lost_at_exit: int = 0

@@ -16,6 +16,7 @@ from aioswap.clock import Clock, Timer
 from aioswap.errors import TransportError
 from aioswap.hooks import Hooks, Operation, OperationKind
 from aioswap.transports.base import Confirmation, Entry, Outbox, Sender
+from aioswap.wire.faults import traceback_of
 
 __all__ = ["WINDOW", "Relay"]
 
@@ -163,7 +164,7 @@ class Relay:
             gate.probe_due = True
         self._outbox.give_back((entry,))
         if error is not None and not isinstance(error, TransportError):
-            _logger.error("sending failed in an unexpected way; it is tried again", exc_info=error)
+            _logger.error("sending failed in an unexpected way; it is tried again\n%s", traceback_of(error))
 
     def _refused(self, entry: Entry, refusal: Confirmation, *, impossible: str = "") -> None:
         key = entry.message.routing_key

@@ -21,9 +21,9 @@ LAYERS: dict[int, tuple[str, ...]] = {
     4: (
         "transports.memory*",
         "transports.rabbit*",
-        "outbox",
-        "outbox_file",
+        "outbox*",
         "history*",
+        "sqlite",
         "recording",
         "relay",
         "emitting",

@@ -513,7 +513,7 @@ async def test_open_close_open_again_is_fine_and_open_twice_is_not() -> None:
 
 async def test_an_outbox_that_cannot_be_opened_leaves_the_emitter_closed() -> None:
     class Locked(MemoryOutbox):
-        async def open(self, clock: Clock) -> None:
+        async def open(self, clock: Clock, *, destination: str = "") -> None:
             raise OutboxError("held by another process")
 
     emitter = Emitter(MemoryTransport(), host="c1", outbox=Locked())

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "dlq": "The dead letters of a pool: list, show, replay, drop.",
     "doctor": "Can anything be received, and if not, why?",
     "emit": "Emit one valid notification of a swap.",
+    "outbox": "What services keep on disk: list, show, resend, relay.",
     "record": "Write what is heard to a file.",
     "replay": "Send again what was recorded.",
     "schema": "The JSON Schema of a payload.",

@@ -230,6 +230,11 @@ class Transport(Protocol):
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
+    @property
+    def destination(self) -> str:
+        """Where notifications go, without any secret: the same for all that send to the same exchange."""
+        ...
+
     def sender(self, label: str) -> AbstractAsyncContextManager[Sender]:
         """Open a sending connection named `label`. Entering never waits for the broker; leaving closes it at once."""
         ...
@@ -298,7 +303,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxCounts:
-    """What an outbox holds now."""
+    """What an outbox holds now. `unsaved`: what the disk has refused; `EmitterHealth` says the rest."""
 
     accepted: int = 0
     confirmed: int = 0
@@ -306,6 +311,9 @@ class OutboxCounts:
     oldest_accepted_at: float | None = None
     parked: int = 0
     unsaved: int = 0
+    foreign_files: int = 0
+    damaged_files: int = 0
+    trouble: str | None = None
 
 
 class Outbox(Protocol):
@@ -339,8 +347,14 @@ class Outbox(Protocol):
         """Call `wake` whenever there may be something to take; None: the relay has left."""
         ...
 
-    async def open(self, clock: Clock) -> None:
-        """Get ready, before the first `accept`. An emitter opens the outbox that it was given, and closes it."""
+    async def open(self, clock: Clock, *, destination: str) -> None:
+        """Get ready, before the first `accept`. An emitter opens the outbox that it was given, and closes it.
+
+        What is kept for one `destination`, the transport's, is relayed to no other.
+
+        Raises:
+            OutboxError: misuse. A disk that refuses raises nothing.
+        """
         ...
 
     async def close(self) -> None:

@@ -40,6 +40,7 @@ class MemoryTransport:
 
     def __init__(self, *, exchange: str = "nova", clock: Clock | None = None) -> None:
         self._clock = Clock() if clock is None else clock
+        self._exchange = exchange
         self._broker = MemoryBroker(exchange, self._clock)
         self._opened = Opened("MemoryTransport")
         self._switches = Switches()
@@ -63,6 +64,11 @@ class MemoryTransport:
             browser.close()
         self._broker.pause()
         self._opened.close()
+
+    @property
+    def destination(self) -> str:
+        """Where notifications go: `memory exchange=nova`."""
+        return f"memory exchange={self._exchange}"
 
     @asynccontextmanager
     async def sender(self, label: str) -> AsyncGenerator[Sender]:
