@@ -12,6 +12,7 @@ from uuid import uuid4
 from aioswap.clock import Clock
 from aioswap.opened import Opened
 from aioswap.transports.base import Browser, Delivery, Receiver, Sender, Subscription
+from aioswap.transports.rabbit_assumptions import Choice
 from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_browser import browsing
 from aioswap.transports.rabbit_connection import ended
@@ -27,8 +28,8 @@ class RabbitTransport:
     """A transport over RabbitMQ. Constructing and entering it do no I/O.
 
     Each sender, receiver and browser has a connection of its own, named `aioswap <version> <label>`, which is made again
-    after every loss: up to 1 second later, then after up to 1, 2, 4, ... 30 seconds, each host in turn. What is wrong
-    meanwhile stands in `health`.
+    after every loss: up to 1 second later, then after up to 1, 2, 4, 4, ... seconds, up to 30 once it has lasted for a
+    minute, each host in turn. What is wrong meanwhile stands in `health`.
 
     The notification exchange is Nova's: it is looked for and never declared, unless `exchange_durable` says how.
 
@@ -42,6 +43,10 @@ class RabbitTransport:
             has `rabbit_quorum_queue`.
         ssl_context: verifies the broker, instead of one made from the URL's options. Only with TLS.
         heartbeat: seconds, where the URL does not say; a dead broker is noticed after about three.
+        fast: messages go beneath aio-pika, several times cheaper. What that assumes of aio-pika's versions is looked at on
+            connecting; where it does not hold, this is logged once, and `fast` is as good as False. False: aio-pika's own
+            client carries each message. Every promise is the same; a broker's alarm shows up to 1 second later, and a
+            message whose headers aio-pika can't read ends its connection until somebody takes it out of the queue.
         clock: measures deadlines and pauses.
 
     Raises:
@@ -58,6 +63,7 @@ class RabbitTransport:
         declare_default_queues: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         heartbeat: int = 10,
+        fast: bool = True,
         clock: Clock | None = None,
     ) -> None:
         if not 0 <= heartbeat <= 65_535:
@@ -69,7 +75,8 @@ class RabbitTransport:
             raise ValueError("give at least one URL")
         if ssl_context is not None and not any(address.tls for parsed in urls for address in parsed.addresses):
             raise ValueError("an ssl_context needs TLS: give amqps:// or ssl=1")
-        self._broker = Broker(urls=urls, tls=ssl_context, heartbeat=heartbeat, clock=Clock() if clock is None else clock)
+        clock = Clock() if clock is None else clock
+        self._broker = Broker(urls=urls, tls=ssl_context, heartbeat=heartbeat, clock=clock, choice=Choice(fast=fast))
         self._exchange = exchange
         self._exchange_durable = exchange_durable
         self._default_queues = declare_default_queues
@@ -85,6 +92,11 @@ class RabbitTransport:
     async def __aexit__(self, *exc_info: object) -> None:
         self._opened.check()
         self._opened.close()
+
+    @property
+    def destination(self) -> str:
+        """Where notifications go, without users: `amqp host1:5672,host2:5672 vhost=/ exchange=nova`."""
+        return f"{self._broker.place} exchange={self._exchange}"
 
     @asynccontextmanager
     async def sender(self, label: str) -> AsyncGenerator[Sender]:

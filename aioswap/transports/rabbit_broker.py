@@ -11,6 +11,7 @@ from yarl import URL
 
 from aioswap.clock import Clock
 from aioswap.errors import TransportError
+from aioswap.transports.rabbit_assumptions import Choice
 from aioswap.transports.urls import Address, BrokerUrl
 
 __all__ = ["Broker", "driver_url"]
@@ -25,12 +26,22 @@ class Broker:
         tls: used as it is; None: made from the URL's files at each attempt, so that renewed certificates are found.
         heartbeat: seconds, where the URL does not say.
         clock: measures deadlines and pauses.
+        choice: which way connections go.
     """
 
     urls: Sequence[BrokerUrl] = field(repr=False)
     tls: ssl.SSLContext | None = None
     heartbeat: int
     clock: Clock
+    choice: Choice = field(default_factory=Choice, repr=False)
+
+    @property
+    def place(self) -> str:
+        """Every host, sorted, and the vhost: what tells brokers apart, however they are reached."""
+        addresses = [address for url in self.urls for address in url.addresses]
+        hosts = sorted({f"{address.host}:{address.port}" for address in addresses})
+        vhosts = sorted({address.vhost for address in addresses})
+        return f"amqp {','.join(hosts)} vhost={','.join(vhosts)}"
 
     def shuffled(self) -> list[tuple[Address, BrokerUrl]]:
         """Return every host once, in a random order, with the URL that names it."""
@@ -63,9 +74,9 @@ def _no_password() -> str:
 
 
 def driver_url(address: Address, heartbeat: int) -> URL:
-    """The driver's own URL: plain, because the streams are of our making; built from parts, so that nothing is guessed."""
+    """The driver's own URL, built from parts, so that nothing is guessed."""
     return URL.build(
-        scheme="amqp",
+        scheme="amqps" if address.tls else "amqp",
         user=address.user,
         password=address.password,
         host=address.host,

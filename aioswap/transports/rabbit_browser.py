@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Final
 
-import pamqp.frame
-from aiormq import spec
 from aiormq.abc import AbstractChannel
 
 from aioswap.errors import TransportError
-from aioswap.transports.base import Delivery
+from aioswap.transports.base import Delivery, Settler
 from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_connection import Session, connected
 from aioswap.transports.rabbit_control import Control
-from aioswap.transports.rabbit_delivery import RabbitSettler, Route, as_delivery
-from aioswap.transports.rabbit_frames import CHANNEL_CLOSE, GET_EMPTY, GET_OK, ChannelFrames, closed_by
-from aioswap.transports.rabbit_properties import short_string
+from aioswap.transports.rabbit_delivery import RabbitSettler
 
 __all__ = ["RabbitBrowser", "browsing"]
-
-_TAG: Final = struct.Struct(">QB")
 
 
 class RabbitBrowser:
@@ -34,12 +25,12 @@ class RabbitBrowser:
         self._queue = queue
         self._session = session
         self._channel = channel
-        self._settler = RabbitSettler(channel.number, session.write)
-        self._waiting: asyncio.Future[Delivery | None] | None = None
-        self._unclaimed: deque[Delivery | None] = deque()
-        """What came after its `get` had been cancelled."""
-        methods = {GET_EMPTY: self._empty, CHANNEL_CLOSE: self._closed}
-        session.watch(channel, ChannelFrames(contents={GET_OK: self._got}, methods=methods))
+        self._intake = session.way.intake(channel, f"looking into the queue {queue}", self._take)
+        self._settler = RabbitSettler(self._intake.teller)
+        self._looking = False
+        self._asked: asyncio.Future[bool] | None = None
+        """Outlives a `get` that is cancelled: what comes is for the next one."""
+        self._got: Delivery | None = None
         session.tell_loss(self._lost)
 
     async def get(self) -> Delivery | None:
@@ -49,51 +40,36 @@ class RabbitBrowser:
             TransportError: the connection was lost, or the queue is gone.
             RuntimeError: another task is getting one.
         """
-        if self._waiting is not None:
+        if self._looking:
             raise RuntimeError("one task at a time can look into a queue")
         if self._session.cause is not None:
             raise TransportError(str(self._session.cause))
-        if self._unclaimed:
-            return self._unclaimed.popleft()
-        self._settler.flush()  # so that what was given back is seen again
-        self._waiting = asyncio.get_running_loop().create_future()
-        self._session.write(pamqp.frame.marshal(spec.Basic.Get(queue=self._queue), self._channel.number))
+        if self._asked is None:
+            self._settler.flush()  # so that what was given back is seen again
+            self._asked = self._intake.get(self._queue)
+        self._looking = True
         try:
             async with self._session.guard(f"looking into the queue {self._queue}"):
-                return await self._waiting
+                await asyncio.shield(self._asked)
         finally:
-            self._waiting = None
+            self._looking = False
+        got, self._got, self._asked = self._got, None, None
+        return got
 
     async def leave(self) -> None:
         """Tell the broker what was settled, and wait until it knows."""
         with suppress(TransportError):
-            await self._settler.finish(self._session, self._channel)
+            await self._session.finish(self._settler, self._channel)
 
-    def _got(self, arguments: bytes, properties: bytes, body: bytes) -> None:
-        tag, redelivered = _TAG.unpack_from(arguments)
-        exchange, at = short_string(arguments, _TAG.size)
-        routing_key, _ = short_string(arguments, at)
+    def _take(
+        self, tag: int, exchange: str, original: bytes, compressed: bool, delivery: Callable[[Settler], Delivery]
+    ) -> None:
         self._settler.delivered(tag)
-        route = Route(exchange=exchange, routing_key=routing_key, redelivered=bool(redelivered), tag=tag)
-        self._answer(as_delivery(route, properties, body, self._settler))
-
-    def _empty(self, arguments: bytes) -> bool:
-        self._answer(None)
-        return True
-
-    def _answer(self, delivery: Delivery | None) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(delivery)
-        else:
-            self._unclaimed.append(delivery)
-
-    def _closed(self, arguments: bytes) -> bool:
-        self._session.drop(closed_by(arguments, f"{self._session.where}: looking into the queue {self._queue}"))
-        return False
+        self._got = delivery(self._settler)
 
     def _lost(self, cause: TransportError) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(TransportError(str(cause)))
+        if self._asked is not None:
+            self._asked.cancel()
 
 
 @asynccontextmanager

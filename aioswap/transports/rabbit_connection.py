@@ -16,16 +16,19 @@ from importlib.metadata import version
 from random import SystemRandom
 from typing import Final
 
-import aio_pika
 from aiormq.abc import AbstractChannel, AbstractConnection
-from yarl import URL
 
 from aioswap.clock import Clock
 from aioswap.errors import TransportError
-from aioswap.transports.rabbit_broker import Broker, driver_url
+from aioswap.transports.rabbit_assumptions import Unmet
+from aioswap.transports.rabbit_broker import Broker
+from aioswap.transports.rabbit_delivery import RabbitSettler
 from aioswap.transports.rabbit_errors import Answered, Guard
-from aioswap.transports.rabbit_frames import ChannelFrames, Factory
+from aioswap.transports.rabbit_fast import FastWay
+from aioswap.transports.rabbit_plain import PlainWay
+from aioswap.transports.rabbit_way import Login, Way
 from aioswap.transports.urls import Address, BrokerUrl
+from aioswap.wire.faults import traceback_of
 
 __all__ = ["ANSWER_SECONDS", "Link", "Session", "connected", "ended"]
 
@@ -36,17 +39,16 @@ ANSWER_SECONDS: Final = 10.0
 """Within this time the broker answers a request, or the connection is given up."""
 
 _CLOSE_SECONDS: Final = 5.0
+_GOODBYE_TURNS: Final = 100
+"""Turns of the loop in which the driver notices that its socket is closed."""
+
 _FIRST_PAUSE: Final = 1.0
+_SHORT_TROUBLE: Final = 60.0
+_SHORT_TROUBLE_PAUSE: Final = 4.0
+"""After a restart of the broker all is well again within seconds: only trouble that lasts is worth longer pauses."""
+
 _LONGEST_PAUSE: Final = 30.0
 _SHORT_LIFE: Final = 1.0
-
-
-class _Connection(aio_pika.Connection):
-    """aio-pika's connection, with streams of our own making (it passes this argument of aiormq's on by its `kwargs`)."""
-
-    def __init__(self, url: URL, factory: Factory, client: dict[str, str]) -> None:
-        super().__init__(url, client_properties=dict(client))
-        self.kwargs["transport_factory"] = factory
 
 
 class Session:
@@ -58,14 +60,20 @@ class Session:
         self.clock = clock
         self.cause: TransportError | None = None
         """Why it ended; None: it has not."""
-        self.blocked: str | None = None
-        """Why the broker takes no messages now; None: it takes them."""
         self.changed = asyncio.Event()
         """Set when it is lost; its user may set and clear it for other news."""
         self.on_blocked: Callable[[], None] = lambda: None
         self._on_lost: Callable[[TransportError], None] = lambda _: None
-        self._factory: Factory | None = None
+        self._blocked: str | None = None
+        self._way: Way | None = None
         self._driver: AbstractConnection | None = None
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker takes no messages now; None: it takes them."""
+        if self._way is not None:
+            self._way.look()
+        return self._blocked
 
     def lost(self, cause: TransportError) -> None:
         """Remember the first cause, and tell it at once."""
@@ -73,6 +81,8 @@ class Session:
             self.cause = cause
             self.changed.set()
             self._on_lost(cause)
+            if self._way is not None:
+                self._way.end()
 
     def tell_loss(self, listener: Callable[[TransportError], None]) -> None:
         """Call `listener` with the first cause, at once, when the connection is lost.
@@ -86,22 +96,14 @@ class Session:
 
     def set_blocked(self, blocked: str | None) -> None:
         """Note that the broker stops taking messages, and why, or takes them again (None)."""
-        self.blocked = blocked
+        self._blocked = blocked
         self.on_blocked()
 
     def drop(self, cause: TransportError) -> None:
         """End the connection at once, because of `cause`."""
         self.lost(cause)
-        if self._factory is not None and self._factory.frames is not None:
-            self._factory.frames.end(cause)
-
-    def write(self, data: bytes) -> None:
-        """Send whole frames now. Does nothing when the connection is lost."""
-        if self.cause is None:
-            assert self._factory is not None
-            assert self._factory.frames is not None
-            assert self._factory.frames.transport is not None
-            self._factory.frames.transport.write(data)
+        if self._way is not None:
+            self._way.abort(cause)
 
     def guard(self, doing: str, seconds: float = ANSWER_SECONDS) -> Guard:
         """Give the body `seconds`; what goes wrong is a `TransportError` with the first cause."""
@@ -113,42 +115,88 @@ class Session:
         async with self.guard("opening a channel"):
             return await self._driver.channel(publisher_confirms=confirms)
 
-    def watch(self, channel: AbstractChannel, frames: ChannelFrames) -> None:
-        """Give the frames of `channel` to `frames` first."""
-        assert self._factory is not None
-        assert self._factory.frames is not None
-        self._factory.frames.watch(channel.number, frames)
+    async def finish(self, settler: RabbitSettler, channel: AbstractChannel) -> None:
+        """Tell the rest of what was settled, and wait until the broker has read it: its answer on the same channel comes after.
 
-    async def connect(self, connection: _Connection, factory: Factory) -> None:
+        Raises:
+            TransportError: it does not answer.
+        """
+        async with self.guard("acknowledging"):
+            await settler.finish()
+            await channel.basic_qos(prefetch_count=1)
+
+    @property
+    def way(self) -> Way:
+        """How channels are used."""
+        assert self._way is not None
+        return self._way
+
+    async def connect(self, way: Way) -> None:
         """Log in.
 
         Raises:
             TransportError: with the first cause.
+            Unmet: the driver is not as `way` needs it.
         """
-        self._factory = factory
+        self._way = way
         async with Guard(f"connecting to {self.where}", self.clock, _CONNECT_SECONDS, lambda: self.cause):
-            await connection.connect()
-        assert connection.transport is not None
-        self._driver = connection.transport.connection
+            self._driver = await way.connect()
 
-    async def close(self, connection: _Connection) -> None:
+    async def close(self) -> None:
         """Say goodbye, at most 5 seconds. Never raises but for a cancellation."""
         self.lost(TransportError(f"{self.where}: the connection was closed here"))
-        frames = self._factory.frames if self._factory is not None else None
-        transport = frames.transport if frames is not None else None
-        if transport is None:
-            await connection.close()
+        if self._way is None:
             return
-        if self.blocked is not None:
-            transport.abort()  # the broker reads nothing, not even a goodbye
-        timer = self.clock.call_later(_CLOSE_SECONDS, transport.abort)
+        if self._blocked is not None:
+            self._abort()  # the broker reads nothing, not even a goodbye
+        timer = self.clock.call_later(_CLOSE_SECONDS, self._abort)
+        goodbye = asyncio.ensure_future(self._way.connection.close())
         try:
             with contextlib.suppress(TransportError):
                 async with Guard(f"closing {self.where}", self.clock, 2 * _CLOSE_SECONDS):
-                    await connection.close()
+                    await asyncio.shield(goodbye)
         finally:
             timer.cancel()
+            self._abort()
+            await _left(goodbye)
+            await self._way.ended()
+
+    def _abort(self) -> None:
+        transport = self._way.transport if self._way is not None else None
+        if transport is not None:
             transport.abort()
+
+
+async def _left(goodbye: asyncio.Future[None]) -> None:
+    """Let the driver's goodbye end, now that its socket is closed, or cancel it: it waits again after a cancellation."""
+    for _ in range(_GOODBYE_TURNS):
+        if goodbye.done():
+            break
+        await asyncio.sleep(0)
+    while not goodbye.done():
+        goodbye.cancel()
+        await asyncio.sleep(0)
+
+
+async def _opened(broker: Broker, login: Login) -> Session:
+    """Connect the way that is chosen; where the driver turns out not to be as the fast one needs it, the other way."""
+    driver = broker.choice.driver
+    while True:
+        session = Session(str(login.address), login.address.user, broker.clock)
+        try:
+            await session.connect((FastWay if broker.choice.fast else PlainWay)(session, login, driver))
+        except Unmet as unmet:
+            await session.close()
+            broker.choice.give_up(str(unmet))
+        except TransportError as error:
+            session.lost(error)
+            await session.close()
+            raise
+        except BaseException:
+            await session.close()
+            raise
+        else:
+            return session
 
 
 @asynccontextmanager
@@ -158,28 +206,26 @@ async def connected(broker: Broker, address: Address, url: BrokerUrl, label: str
     Raises:
         TransportError: the host is away, refuses, or is too slow.
     """
-    session = Session(str(address), address.user, broker.clock)
     tls = await asyncio.to_thread(broker.tls_context, url) if address.tls else None
-    factory = Factory(session.where, tls, session.lost, session.set_blocked)
     heartbeat = broker.heartbeat if url.heartbeat is None else url.heartbeat
     own_version = version("aioswap")
     client = {"product": "aioswap", "version": own_version, "connection_name": f"aioswap {own_version} {label}"}
-    connection = _Connection(driver_url(address, heartbeat), factory, client)
+    session = await _opened(broker, Login(address=address, tls=tls, heartbeat=heartbeat, client=client))
     try:
-        await session.connect(connection, factory)
         yield session
     except TransportError as error:
         session.lost(error)
         raise
     finally:
-        await session.close(connection)
+        await session.close()
 
 
 class Link:
     """Makes a connection, and makes it again whenever it is lost: every host in turn, then a pause.
 
-    The pauses have full jitter: up to 1 second after a loss, then up to 1, 2, 4, ... 30 seconds after each round of hosts. A
-    connection that lives for less than a second counts as one that failed: what kills it at once would kill the next one too.
+    The pauses have full jitter: up to 1 second after a loss, then up to 1, 2, 4, 4, ... seconds after each round of hosts, and
+    up to 30 once the trouble has lasted for a minute. A connection that lives for less than a second counts as one that failed:
+    what kills it at once would kill the next one too.
 
     Args:
         broker: where to connect.
@@ -202,6 +248,7 @@ class Link:
         self._random = SystemRandom()
         self._well_since: float | None = None
         self._failures = 0
+        self._troubled_since = 0.0
         self._told: set[str] = set()
         self.degraded: str | None = None
         """The first cause of the trouble that goes on now."""
@@ -245,18 +292,23 @@ class Link:
         except TransportError as error:
             return error
         except Exception as error:  # a supervisor: a fault of ours must not end the connection for good
-            _logger.exception("the connection %s failed in an unexpected way; it is made again", self._label)
+            told = traceback_of(error)
+            _logger.error("the connection %s failed in an unexpected way; it is made again\n%s", self._label, told)
             return TransportError(f"an unexpected {type(error).__name__}, see the log")
 
     def _longest_pause(self, hosts: int) -> float:
+        now = self._broker.clock.monotonic()
         since, self._well_since = self._well_since, None
-        if since is not None and self._broker.clock.monotonic() - since >= _SHORT_LIFE:
+        if since is not None and now - since >= _SHORT_LIFE:
             self._failures = 0
             return _FIRST_PAUSE
+        if not self._failures:
+            self._troubled_since = now
         self._failures += 1
         if self._failures % hosts:
             return 0.0
-        return float(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures // hosts - 1, 10)))
+        longest = _SHORT_TROUBLE_PAUSE if now - self._troubled_since < _SHORT_TROUBLE else _LONGEST_PAUSE
+        return float(min(longest, _FIRST_PAUSE * 2 ** min(self._failures // hosts - 1, 10)))
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -7,34 +7,26 @@ sent for a prefix without gaps; what is settled beyond a gap is told one by one 
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections.abc import Callable
-from typing import Final, NamedTuple
-
-from aiormq.abc import AbstractChannel
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from aioswap.transports.base import MAX_BODY, Delivery, Settler
 from aioswap.transports.compression import readable
-from aioswap.transports.rabbit_connection import Session
 from aioswap.transports.rabbit_properties import decode_properties
+from aioswap.transports.rabbit_way import Settled, Teller
 
-__all__ = ["RabbitSettler", "Route", "as_delivery"]
-
-_ACK: Final = struct.Struct(">BHIHHQBB")
-_ACK_SIZE: Final = 13
+__all__ = ["RabbitSettler", "Route", "as_delivery", "delivery_of", "unreadable"]
 
 
 class RabbitSettler:
     """Settles the deliveries of one channel.
 
     Args:
-        channel: its number.
-        write: sends whole frames; does nothing when the connection is gone.
+        teller: tells the broker; does nothing when the connection is gone.
     """
 
-    def __init__(self, channel: int, write: Callable[[bytes], None]) -> None:
-        self._channel = channel
-        self._write = write
+    def __init__(self, teller: Teller) -> None:
+        self._teller = teller
         self._loop = asyncio.get_running_loop()
         self._prefix = 0
         self._beyond: set[int] = set()
@@ -65,29 +57,21 @@ class RabbitSettler:
     def flush(self) -> None:
         """Tell the broker what was settled."""
         self._scheduled = False
-        frames = [self._frame(120, tag, 2) for tag in self._given_back]  # nack, requeue
+        settled = [Settled(tag, requeue=True, multiple=False) for tag in self._given_back]
         within = [tag for tag in self._acked if tag <= self._prefix]
         if within:
             # The number itself must be one that the broker still waits for.
-            frames.append(self._frame(80, max(within), len(within) > 1))
-        frames += [self._frame(80, tag, 0) for tag in self._acked if tag > self._prefix]
+            settled.append(Settled(max(within), requeue=False, multiple=len(within) > 1))
+        settled += [Settled(tag, requeue=False, multiple=False) for tag in self._acked if tag > self._prefix]
         self._given_back.clear()
         self._acked.clear()
-        if frames:
-            self._write(b"".join(frames))
+        if settled:
+            self._teller.tell(settled)
 
-    async def finish(self, session: Session, channel: AbstractChannel) -> None:
-        """Tell the rest, and wait until the broker has read it: its answer to any request on this channel comes after.
-
-        Raises:
-            TransportError: it does not answer.
-        """
+    async def finish(self) -> None:
+        """Tell the rest, and wait until it stands before whatever is asked next on this channel."""
         self.flush()
-        async with session.guard("acknowledging"):
-            await channel.basic_qos(prefetch_count=1)
-
-    def _frame(self, method: int, tag: int, flags: int) -> bytes:
-        return _ACK.pack(1, self._channel, _ACK_SIZE, 60, method, tag, flags, 0xCE)
+        await self._teller.told()
 
 
 class Route(NamedTuple):
@@ -101,24 +85,47 @@ class Route(NamedTuple):
 
 def as_delivery(route: Route, properties: bytes, original: bytes, settler: Settler) -> Delivery:
     """Return the delivery that the broker's bytes mean. What cannot be read is told in it."""
-    body: bytes | None
-    unreadable: str | None
     try:
         message_id, headers, others = decode_properties(properties)
     except ValueError as error:
-        message_id, headers, others, body, unreadable = None, {}, {}, None, str(error)
-    else:
-        body, unreadable = readable(original, headers, MAX_BODY)
+        return unreadable(route, str(error), original, settler)
+    return delivery_of(route, message_id, headers, others, original, settler)
+
+
+def unreadable(route: Route, reason: str, original: bytes, settler: Settler) -> Delivery:
+    """Return the delivery of a message whose properties cannot be read, with the reason."""
+    return Delivery(
+        body=None,
+        original=original,
+        unreadable=reason,
+        exchange=route.exchange,
+        routing_key=route.routing_key,
+        redelivered=route.redelivered,
+        tag=route.tag,
+        settler=settler,
+    )
+
+
+def delivery_of(
+    route: Route,
+    message_id: str | None,
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    original: bytes,
+    settler: Settler,
+) -> Delivery:
+    """Return the delivery of a message whose properties could be read."""
+    body, reason = readable(original, headers, MAX_BODY)
     return Delivery(
         body=body,
         original=original,
-        unreadable=unreadable,
+        unreadable=reason,
         exchange=route.exchange,
         routing_key=route.routing_key,
         redelivered=route.redelivered,
         message_id=message_id,
         headers=headers,
-        properties=others,
+        properties=properties,
         tag=route.tag,
         settler=settler,
     )

@@ -6,24 +6,18 @@ What is the same for many messages is written once: the method of a route, the p
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import pamqp.frame
 from aiormq import spec
 
 from aioswap.transports.base import NOTIFICATION_PROPERTIES, Message
-from aioswap.transports.rabbit_properties import encode_properties
+from aioswap.transports.rabbit_properties import HEADER_FIXED, as_sent, check_header, encode_properties, frame_room
 
 __all__ = ["Encoder"]
 
 _HEADER_HEAD: Final = struct.Struct(">BHIHHQ")
-_HEADER_FIXED: Final = 12
-"""Bytes of a header's payload before the properties."""
-
 _BODY_HEAD: Final = struct.Struct(">BHI")
-_FRAME_EXTRA: Final = 8
-_USUAL_FRAME: Final = 128 << 10
 _MOST_ROUTES: Final = 1024
 
 
@@ -39,7 +33,8 @@ class Encoder:
 
     def __init__(self, channel: int, frame_max: int, *, exchange: str, user: str) -> None:
         self._channel = channel
-        self._part = (frame_max or _USUAL_FRAME) - _FRAME_EXTRA
+        self._frame_max = frame_max
+        self._part = frame_room(frame_max)
         self._exchange = exchange
         self._user = user
         self._plain = encode_properties("", {}, NOTIFICATION_PROPERTIES)[:-1]
@@ -53,9 +48,8 @@ class Encoder:
             ValueError: a part of it has no place in AMQP, or in this broker's frames.
         """
         method, properties, body, part = self._method(message), self._properties(message), message.body, self._part
-        if _HEADER_FIXED + len(properties) > part:
-            raise ValueError(f"the headers do not fit the broker's frames of {part} bytes")
-        head = _HEADER_HEAD.pack(2, self._channel, _HEADER_FIXED + len(properties), 60, 0, len(body))
+        check_header(properties, self._frame_max)
+        head = _HEADER_HEAD.pack(2, self._channel, HEADER_FIXED + len(properties), 60, 0, len(body))
         pieces = [method, head, properties, b"\xce"]
         for start in range(0, len(body), part):
             piece = body if len(body) <= part else body[start : start + part]
@@ -76,10 +70,4 @@ class Encoder:
         if message.properties is NOTIFICATION_PROPERTIES and not message.headers:
             identity = message.message_id.encode()
             return b"%b%c%b" % (self._plain, len(identity), identity)
-        return encode_properties(message.message_id, message.headers, self._as_sent(message.properties))
-
-    def _as_sent(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
-        """RabbitMQ closes the channel for another user's `user_id` (406): leave it out."""
-        if properties.get("user_id") in (None, self._user):
-            return properties
-        return {name: value for name, value in properties.items() if name != "user_id"}
+        return encode_properties(message.message_id, message.headers, as_sent(message.properties, self._user))

@@ -21,6 +21,17 @@ from aiormq.exceptions import (
     ChannelLockedResource,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
+    ConnectionChannelError,
+    ConnectionClosed,
+    ConnectionCommandInvalid,
+    ConnectionFrameError,
+    ConnectionInternalError,
+    ConnectionNotAllowed,
+    ConnectionNotImplemented,
+    ConnectionResourceError,
+    ConnectionSyntaxError,
+    ConnectionUnexpectedFrame,
+    InvalidFrameError,
     ProbableAuthenticationError,
     ProtocolSyntaxError,
 )
@@ -28,13 +39,25 @@ from aiormq.exceptions import (
 from aioswap.clock import Clock
 from aioswap.errors import TransportError
 
-__all__ = ["LOGIN_REMEDY", "Answered", "Guard", "answered", "translate"]
+__all__ = ["LOGIN_REMEDY", "Answered", "Guard", "answered", "connection_closed", "translate"]
 
 _CODES: Final = {
     ChannelAccessRefused: 403,
     ChannelNotFoundEntity: 404,
     ChannelLockedResource: 405,
     ChannelPreconditionFailed: 406,
+}
+
+_CONNECTION_CODES: Final = {
+    ConnectionFrameError: 501,
+    ConnectionSyntaxError: 502,
+    ConnectionCommandInvalid: 503,
+    ConnectionChannelError: 504,
+    ConnectionUnexpectedFrame: 505,
+    ConnectionResourceError: 506,
+    ConnectionNotAllowed: 530,
+    ConnectionNotImplemented: 540,
+    ConnectionInternalError: 541,
 }
 
 _REMEDIES: Final = {
@@ -84,10 +107,32 @@ def translate(error: BaseException, doing: str) -> TransportError:
         return answered(403, str(error), doing, LOGIN_REMEDY)
     if isinstance(error, ChannelClosed) and (code := _CODES.get(type(error))) is not None:
         return answered(code, str(error), doing)
+    if isinstance(error, ConnectionClosed):
+        return connection_closed(error, doing)
+    if isinstance(error, InvalidFrameError) and "OpenOk" in (text := str(error)) and "Connection.Close" in text:
+        # The driver drops the broker's words, but this is all that a broker can mean by closing at this point.
+        return answered(530, "NOT_ALLOWED - the vhost is missing, or refused to this user", doing)
     return TransportError(f"{doing}: {_what_happened(error)}")
 
 
+def connection_closed(error: BaseException, where: str) -> TransportError:
+    """Return why the connection to `where` ended, from what the driver keeps of it."""
+    if isinstance(error, ConnectionClosed):
+        if (code := _CONNECTION_CODES.get(type(error))) is not None:
+            return answered(code, str(error), where)
+        code, text = (*error.args, None, None)[:2]
+        if isinstance(code, int) and code:
+            return answered(code, str(text), where, LOGIN_REMEDY if code == 403 else None)
+    if isinstance(error, asyncio.CancelledError):
+        what = "the connection was lost, or the broker was silent for three heartbeats"
+    else:
+        what = f"the connection was lost, {error}"
+    return TransportError(f"{where}: {what}; look at the network and the broker's log")
+
+
 def _what_happened(error: BaseException) -> str:
+    if isinstance(error, AMQPError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__  # the driver's own says less
     if isinstance(error, TimeoutError):
         return "no answer in time; look for an overloaded broker, or a firewall that drops packets"
     if isinstance(error, ssl.SSLCertVerificationError):

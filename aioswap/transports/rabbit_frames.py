@@ -15,10 +15,10 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from aiormq.connection import TransportFactory
 from yarl import URL
 
 from aioswap.errors import TransportError
+from aioswap.transports.rabbit_assumptions import HEARTBEAT
 from aioswap.transports.rabbit_errors import LOGIN_REMEDY, answered
 from aioswap.transports.rabbit_properties import short_string
 
@@ -65,7 +65,6 @@ _CODE: Final = struct.Struct(">H")
 _LARGEST: Final = 16 << 20
 """Bytes of a frame that are waited for; RabbitMQ's own limit is 128 KiB unless an operator raises it."""
 
-_HEARTBEAT_FRAME: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _SHUTDOWN_SECONDS: Final = 2.0
 
 
@@ -190,7 +189,7 @@ class Frames(asyncio.StreamReaderProtocol):
         # other traffic: what is taken away here must not look like silence.
         if taken and (now := self._now()) - self._last_heartbeat >= 1:
             self._last_heartbeat = now
-            others.append(_HEARTBEAT_FRAME)
+            others.append(HEARTBEAT)
         if others:
             super().data_received(b"".join(others))
 
@@ -220,8 +219,8 @@ class Frames(asyncio.StreamReaderProtocol):
             self._lost(cause)
 
 
-class Factory(TransportFactory):
-    """Makes aiormq's streams with `Frames` in front."""
+class Factory:
+    """Makes aiormq's streams with `Frames` in front: a `transport_factory` of aiormq's."""
 
     def __init__(
         self,

@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-__all__ = ["decode_properties", "encode_properties", "short_string"]
+__all__ = [
+    "HEADER_FIXED",
+    "MAX_DEPTH",
+    "as_sent",
+    "check_header",
+    "decode_properties",
+    "encode_properties",
+    "frame_room",
+    "short_string",
+]
 
 _NAMES: Final = (
     "content_type",
@@ -34,7 +43,14 @@ _NAMES: Final = (
 
 _FLAGS: Final = tuple((name, 0x8000 >> place) for place, name in enumerate(_NAMES))
 _OCTETS: Final = frozenset(("delivery_mode", "priority"))
-_MAX_DEPTH: Final = 64
+HEADER_FIXED: Final = 12
+"""Bytes of a header's payload before the properties."""
+
+_FRAME_EXTRA: Final = 8
+_USUAL_FRAME: Final = 128 << 10
+MAX_DEPTH: Final = 64
+"""Levels of tables within tables that are read."""
+
 _LAST_SECOND: Final = 253_402_300_799
 """The end of the year 9999."""
 
@@ -53,6 +69,28 @@ def short_string(data: bytes, at: int) -> tuple[str, int]:
     if end > len(data):
         raise ValueError("a short string ends too early")
     return data[at + 1 : end].decode(errors="replace"), end
+
+
+def frame_room(frame_max: int) -> int:
+    """Return how many bytes of payload a frame takes; `frame_max` 0: the broker sets no limit."""
+    return (frame_max or _USUAL_FRAME) - _FRAME_EXTRA
+
+
+def check_header(properties: bytes, frame_max: int) -> None:
+    """See that a header with these encoded properties fits one frame.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if HEADER_FIXED + len(properties) > frame_room(frame_max):
+        raise ValueError(f"the headers do not fit the broker's frames of {frame_room(frame_max)} bytes")
+
+
+def as_sent(properties: Mapping[str, Any], user: str) -> Mapping[str, Any]:
+    """Return the properties that `user` may send: RabbitMQ closes the channel for another user's `user_id` (406)."""
+    if properties.get("user_id") in (None, user):
+        return properties
+    return {name: value for name, value in properties.items() if name != "user_id"}
 
 
 def encode_properties(message_id: str, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> bytes:
@@ -190,8 +228,8 @@ def _read_field(data: bytes, at: int, depth: int) -> tuple[Any, int]:
 
 
 def _read_long(code: int, data: bytes, at: int, depth: int) -> tuple[Any, int]:
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"the properties cannot be read: tables are nested deeper than {_MAX_DEPTH} levels")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"the properties cannot be read: tables are nested deeper than {MAX_DEPTH} levels")
     if code == ord("F"):
         return _read_table(data, at, depth)
     at, end = _read_end(data, at)

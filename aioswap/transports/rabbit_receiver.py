@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 
 from aioswap.errors import TransportError
 from aioswap.health import LinkHealth
-from aioswap.transports.base import MAX_BODY, Delivery, Subscription
+from aioswap.transports.base import MAX_BODY, Delivery, Settler, Subscription
 from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_connection import Link, Session
 from aioswap.transports.rabbit_control import Control
-from aioswap.transports.rabbit_delivery import RabbitSettler, Route, as_delivery
+from aioswap.transports.rabbit_delivery import RabbitSettler
 from aioswap.transports.rabbit_errors import Answered
-from aioswap.transports.rabbit_frames import CANCEL, CHANNEL_CLOSE, DELIVER, ChannelFrames, closed_by
-from aioswap.transports.rabbit_properties import short_string
+from aioswap.transports.rabbit_way import Intake
 from aioswap.transports.topology import Topology
 
 __all__ = ["RabbitReceiver"]
 
 _REBIND_SECONDS: Final = 60.0
-_TAG: Final = struct.Struct(">QB")
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +36,7 @@ class _Consumption:
     session: Session
     control: Control
     channel: AbstractChannel
+    intake: Intake
     settler: RabbitSettler
     consumers: list[str] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
@@ -133,12 +131,13 @@ class RabbitReceiver:
 
     async def _serve(self, session: Session) -> None:
         control, channel = Control(session), await session.channel()
-        settler = RabbitSettler(channel.number, session.write)
-        now = _Consumption(session=session, control=control, channel=channel, settler=settler)
+        intake = session.way.intake(channel, "receiving", self._take)
+        now = _Consumption(
+            session=session, control=control, channel=channel, intake=intake, settler=RabbitSettler(intake.teller)
+        )
         await self._declare(now)
         session.tell_loss(self._lost)
         self._now = now
-        self._watch(now)
         await self._consume(now)
         self._connected = True
         self._link.healed()
@@ -180,7 +179,7 @@ class RabbitReceiver:
                     return
                 tag = f"aioswap.{len(now.consumers) + 1}"
                 now.consumers.append(tag)
-                await now.channel.basic_consume(queue, _never, consumer_tag=tag)
+                await now.intake.consume(queue, tag)
 
     async def _keep_bound(self, now: _Consumption) -> None:
         """Bind again every 60 seconds: an exchange that was deleted and made again has lost its bindings, silently."""
@@ -203,45 +202,28 @@ class RabbitReceiver:
         else:
             self._link.healed()
 
-    def _watch(self, now: _Consumption) -> None:
-        session = now.session
-
-        def cancelled(arguments: bytes) -> bool:
-            # A queue was deleted, or has moved: everything is made again.
-            session.drop(TransportError(f"{session.where}: the broker ended the consumer (was its queue deleted?)"))
-            return False
-
-        def closed(arguments: bytes) -> bool:
-            session.drop(closed_by(arguments, f"{session.where}: receiving"))
-            return False
-
-        def delivered(arguments: bytes, properties: bytes, body: bytes) -> None:
-            self._take(now, arguments, properties, body)
-
-        methods = {CANCEL: cancelled, CHANNEL_CLOSE: closed}
-        session.watch(now.channel, ChannelFrames(contents={DELIVER: delivered}, methods=methods))
-
-    def _take(self, now: _Consumption, arguments: bytes, properties: bytes, original: bytes) -> None:
+    def _take(
+        self, tag: int, exchange: str, original: bytes, compressed: bool, delivery: Callable[[Settler], Delivery]
+    ) -> None:
         """Judge one message: foreign ones are acknowledged at once, the others handed over."""
+        now = self._now
+        if now is None:
+            return  # the connection is lost: it comes again
         settler = now.settler
-        at = 1 + arguments[0]
-        tag, redelivered = _TAG.unpack_from(arguments, at)
-        exchange, at = short_string(arguments, at + _TAG.size)
         settler.delivered(tag)
         if self._stopped:
             now.late.append(tag)
             return
-        plain = b"compression" not in properties and len(original) <= MAX_BODY
+        plain = not compressed and len(original) <= MAX_BODY
         judged = exchange != self._layout.exchange  # what a pool sends to itself is wanted
         if plain and judged and not self._subscription.wanted(original):
             self._skip(tag, settler)
             return
-        route = Route(exchange=exchange, routing_key=short_string(arguments, at)[0], redelivered=bool(redelivered), tag=tag)
-        delivery = as_delivery(route, properties, original, settler)
-        if judged and not plain and delivery.body is not None and not self._subscription.wanted(delivery.body):
+        made = delivery(settler)
+        if judged and not plain and made.body is not None and not self._subscription.wanted(made.body):
             self._skip(tag, settler)
             return
-        self._deliver(delivery)
+        self._deliver(made)
 
     def _skip(self, tag: int, settler: RabbitSettler) -> None:
         self._skipped += 1
@@ -272,10 +254,6 @@ class RabbitReceiver:
         if now is None:
             return
         with contextlib.suppress(TransportError):
-            await now.settler.finish(now.session, now.channel)
+            await now.session.finish(now.settler, now.channel)
             if self._layout.deleted_on_exit:
                 await now.control.delete_queue(self.queue)
-
-
-async def _never(message: DeliveredMessage) -> None:  # pragma: no cover - deliveries are taken before they reach it
-    """The driver wants a callback."""

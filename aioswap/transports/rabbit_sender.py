@@ -7,9 +7,7 @@ all that a confirm needs (rabbitmq.com/confirms.html).
 from __future__ import annotations
 
 import asyncio
-import struct
 from itertools import takewhile
-from typing import Final
 
 from aioswap.clock import Timer
 from aioswap.errors import TransportError
@@ -20,14 +18,10 @@ from aioswap.transports.limits import impossible
 from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_connection import ANSWER_SECONDS, Link, Session
 from aioswap.transports.rabbit_control import Control
-from aioswap.transports.rabbit_encoder import Encoder
-from aioswap.transports.rabbit_frames import ACK, CHANNEL_CLOSE, NACK, RETURN, ChannelFrames, closed_by
-from aioswap.transports.rabbit_properties import decode_properties, short_string
+from aioswap.transports.rabbit_way import Publisher
 from aioswap.transports.topology import QueueDeclaration
 
 __all__ = ["RabbitSender"]
-
-_CONFIRM: Final = struct.Struct(">QB")
 
 
 class RabbitSender:
@@ -62,12 +56,13 @@ class RabbitSender:
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._session: Session | None = None
-        self._encoder: Encoder | None = None
+        self._cause = "not connected yet"
+        self._publisher: Publisher | None = None
         self._sent = 0
         self._pending: dict[int, tuple[asyncio.Future[Confirmation], Message]] = {}
         self._progress = 0.0
         self._watchdog: Timer | None = None
-        self._buffer: list[bytes] = []
+        self._scheduled = False
         self._declared: set[str] = set()
         self._undeclared: list[str] = []
 
@@ -110,10 +105,10 @@ class RabbitSender:
         future: asyncio.Future[Confirmation] = self._loop.create_future()
         problem: Exception | None = impossible(message)
         if problem is None:
-            if self._encoder is None:
-                problem = TransportError(self._link.degraded or "not connected yet")
+            if self._publisher is None:
+                problem = TransportError(self._link.degraded or self._cause)
             else:
-                problem = self._put(message, future, self._encoder)
+                problem = self._put(message, future, self._publisher)
         if problem is not None:
             future.set_exception(problem)
         return future
@@ -123,22 +118,22 @@ class RabbitSender:
             raise RuntimeError("this sender is closed: use it inside its `async with`")
         self._opened.check()
 
-    def _put(self, message: Message, future: asyncio.Future[Confirmation], encoder: Encoder) -> ValueError | None:
-        """Number the message, and append its frames to what goes out at the end of this turn of the loop."""
+    def _put(self, message: Message, future: asyncio.Future[Confirmation], publisher: Publisher) -> ValueError | None:
+        """Number the message, and put it in line for what goes out at the end of this turn of the loop."""
         try:
-            frames = encoder.frames(message)
+            publisher.add(self._sent + 1, message)
         except ValueError as error:
             return error
         if self._default_queues and message.exchange is None and message.routing_key not in self._declared:
             self._declare_first(message.routing_key)
-        if not self._buffer:
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._flush)
         if not self._pending:
             self._progress = self._clock.monotonic()
             self._watch()
         self._sent += 1
         self._pending[self._sent] = (future, message)
-        self._buffer += frames
         return None
 
     def _declare_first(self, routing_key: str) -> None:
@@ -149,12 +144,9 @@ class RabbitSender:
             self._session.changed.set()
 
     def _flush(self) -> None:
-        if self._undeclared or self._session is None:
-            return  # `_declare_defaults` flushes when the queues are there
-        if self._buffer:
-            data = b"".join(self._buffer)
-            self._buffer.clear()
-            self._session.write(data)
+        self._scheduled = False
+        if self._publisher is not None and not self._undeclared:  # `_declare_defaults` flushes when the queues are there
+            self._publisher.write()
 
     async def _serve(self, session: Session) -> None:
         """Use one connection: check the exchange, open the channel, then declare default queues as they are needed."""
@@ -163,11 +155,7 @@ class RabbitSender:
         channel = await session.channel(confirms=True)
         session.tell_loss(self._lost)
         session.on_blocked = self._blocked
-        contents = {RETURN: self._returned}
-        methods = {ACK: self._acked, NACK: self._nacked, CHANNEL_CLOSE: self._channel_closed}
-        session.watch(channel, ChannelFrames(contents=contents, methods=methods))
-        frame_max = channel.connection.connection_tune.frame_max
-        self._encoder = Encoder(channel.number, frame_max, exchange=self._exchange, user=session.user)
+        self._publisher = session.way.publisher(channel, self, exchange=self._exchange, user=session.user)
         self._session, self._sent = session, 0
         self._link.healed()
         self._blocked()
@@ -197,9 +185,9 @@ class RabbitSender:
 
     def _lost(self, cause: TransportError) -> None:
         """The connection is gone: nothing that is pending will be answered."""
-        self._session = self._encoder = None
+        self._session = self._publisher = None
+        self._cause = str(cause)
         self._ready.clear()
-        self._buffer.clear()
         self._declared.clear()
         self._undeclared.clear()
         if self._watchdog is not None:
@@ -210,24 +198,10 @@ class RabbitSender:
             if not future.done():
                 future.set_exception(TransportError(str(cause)))
 
-    def _channel_closed(self, arguments: bytes) -> bool:
-        session = self._session
-        if session is not None:
-            session.drop(closed_by(arguments, f"{session.where}: sending"))
-        return False
-
-    def _acked(self, arguments: bytes) -> bool:
-        self._answered(arguments, Confirmation.CONFIRMED)
-        return True
-
-    def _nacked(self, arguments: bytes) -> bool:
-        self._answered(arguments, Confirmation.NACKED)
-        return True
-
-    def _answered(self, arguments: bytes, confirmation: Confirmation) -> None:
-        number, flags = _CONFIRM.unpack_from(arguments)
+    def answered(self, number: int, confirmation: Confirmation, *, multiple: bool = False) -> None:
+        """Take the broker's last answer for message `number`, or for all up to it."""
         self._progress = self._clock.monotonic()
-        if not flags & 1:
+        if not multiple:
             self._answer(number, confirmation)
             return
         for pending in list(takewhile(number.__ge__, self._pending)):
@@ -238,12 +212,8 @@ class RabbitSender:
         if entry is not None and not entry[0].done():
             entry[0].set_result(confirmation)
 
-    def _returned(self, arguments: bytes, properties: bytes, body: bytes) -> None:
-        """A message comes back before its confirm (which says that nobody got it). Its place is found by what it was."""
-        _, at = short_string(arguments, 2)
-        exchange, at = short_string(arguments, at)
-        routing_key, _ = short_string(arguments, at)
-        message_id, _, _ = decode_properties(properties)
+    def returned(self, message_id: str | None, exchange: str, routing_key: str) -> None:
+        """Take back a message, before its confirm (which says that nobody got it). Its place is found by what it was."""
         for future, message in self._pending.values():
             sent_to = self._exchange if message.exchange is None else message.exchange
             if (message.message_id, message.routing_key, sent_to) == (message_id, routing_key, exchange) and not future.done():

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
+import pytest
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelClosed
 
@@ -18,7 +19,10 @@ from aioswap.transports.rabbit import RabbitTransport
 from aioswap.transports.topology import Binding, QueueDeclaration, dead_letter_queue, pool_exchange, pool_queue, retry_queue
 from tests.broker import Proxy
 
-__all__ = ["Admin", "HurriedClock", "RabbitDriver", "rabbit_driver"]
+__all__ = ["WAYS", "Admin", "HurriedClock", "RabbitDriver", "rabbit_driver"]
+
+WAYS = [pytest.param(True, id="fast"), pytest.param(False, id="plain")]
+"""Parameters of a test that both ways must pass."""
 
 
 class HurriedClock(Clock):
@@ -112,16 +116,21 @@ class Admin:
 
 
 class RabbitDriver:
-    """A `Driver` on a real broker."""
+    """A `Driver` on a real broker. `fast`: which way its transport goes."""
 
-    def __init__(self, admin: Admin, proxy: Proxy, exchange: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, admin: Admin, proxy: Proxy, exchange: str, *, clock: Clock | None = None, fast: bool = True) -> None:
         self.admin = admin
         self.proxy = proxy
         self.exchange = exchange
-        self.transport = RabbitTransport(proxy.url, exchange=exchange, clock=clock)
+        self.transport = RabbitTransport(proxy.url, exchange=exchange, clock=clock, fast=fast)
+        self._clock = clock
         self._suffix = exchange.removeprefix("test.")
         self._names: list[str] = []
         self._queues: list[str] = []
+
+    def transport_of(self, *, fast: bool) -> RabbitTransport:
+        """Return another transport to the same place."""
+        return RabbitTransport(self.proxy.url, exchange=self.exchange, clock=self._clock, fast=fast)
 
     def unique(self, name: str) -> str:
         unique = f"{name}-{self._suffix}"
@@ -159,7 +168,12 @@ class RabbitDriver:
 
 @asynccontextmanager
 async def rabbit_driver(
-    url: str, *, clock: Clock | None = None, transport_url: str | None = None, exchange: str | None = None
+    url: str,
+    *,
+    clock: Clock | None = None,
+    transport_url: str | None = None,
+    exchange: str | None = None,
+    fast: bool = True,
 ) -> AsyncGenerator[RabbitDriver]:
     """A driver whose transport talks to the broker at `url`, in an exchange of its own.
 
@@ -168,11 +182,12 @@ async def rabbit_driver(
         clock: the transport's.
         transport_url: the transport's, where that has another user.
         exchange: its name, where that matters.
+        fast: the way that the transport goes.
     """
     async with Admin(url) as admin, Proxy(transport_url or url) as proxy:
         exchange = exchange or f"test.{uuid4().hex[:8]}"
         await admin.exchange(exchange)
-        driver = RabbitDriver(admin, proxy, exchange, clock=clock)
+        driver = RabbitDriver(admin, proxy, exchange, clock=clock, fast=fast)
         try:
             yield driver
         finally:

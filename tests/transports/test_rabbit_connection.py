@@ -24,12 +24,15 @@ from aioswap.transports.rabbit_connection import Link, Session
 from aioswap.transports.urls import parse_url
 from tests.broker import Node, Proxy, free_ports
 from tests.transports.driver import DEADLINE, INFO, Inbox, put, until
-from tests.transports.rabbit_driver import Admin, HurriedClock, RabbitDriver, rabbit_driver
+from tests.transports.rabbit_driver import WAYS, Admin, HurriedClock, RabbitDriver, rabbit_driver
 
 pytestmark = pytest.mark.broker
 
 CONFIRMED = Confirmation.CONFIRMED
 _users = count(1)
+
+
+both_ways = pytest.mark.parametrize("fast", WAYS)
 
 
 @pytest.fixture
@@ -89,9 +92,10 @@ async def _peer(answer: bytes) -> AsyncGenerator[tuple[int, list[asyncio.Event]]
 # Refused
 
 
-async def test_a_broker_that_is_away_is_named_with_a_remedy() -> None:
+@both_ways
+async def test_a_broker_that_is_away_is_named_with_a_remedy(fast: bool) -> None:
     (port,) = free_ports(1)
-    transport = RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/", clock=HurriedClock())
+    transport = RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/", clock=HurriedClock(), fast=fast)
 
     error = await _start_error(transport, start_timeout=0.05)
 
@@ -99,11 +103,19 @@ async def test_a_broker_that_is_away_is_named_with_a_remedy() -> None:
     assert "check that the broker runs" in error
 
 
-async def test_a_wrong_password_is_told_at_once(amqp_url: str) -> None:
-    error = await _start_error(RabbitTransport(_replaced(amqp_url, password="wrong")))
+@both_ways
+async def test_a_wrong_password_is_told_at_once(amqp_url: str, fast: bool) -> None:
+    error = await _start_error(RabbitTransport(_replaced(amqp_url, password="wrong"), fast=fast))
 
     assert "403 ACCESS_REFUSED" in error
     assert "correct the user and the password in the URL" in error
+
+
+async def test_a_vhost_that_is_missing_or_refused_is_told_the_plain_way_too(amqp_url: str) -> None:
+    error = await _start_error(RabbitTransport(_replaced(amqp_url, vhost="no/such"), fast=False))
+
+    assert "530 NOT_ALLOWED - the vhost is missing, or refused to this user" in error
+    assert "correct the vhost" in error
 
 
 async def test_a_missing_vhost_is_told_at_once(amqp_url: str) -> None:
@@ -122,11 +134,12 @@ async def test_a_vhost_that_the_user_may_not_enter_is_told_at_once(node: Node) -
     assert f"530 NOT_ALLOWED - access to vhost '/' refused for user '{user}'" in error
 
 
-async def test_a_mute_peer_is_given_up_after_ten_seconds() -> None:
+@both_ways
+async def test_a_mute_peer_is_given_up_after_ten_seconds(fast: bool) -> None:
     clock = ManualClock()
     async with (
         _peer(b"") as (port, ends),
-        RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/", clock=clock) as transport,
+        RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/", clock=clock, fast=fast) as transport,
         transport.sender("s") as sender,
     ):
         await until(lambda: ends)
@@ -167,14 +180,20 @@ async def test_a_peer_that_hangs_up_is_told() -> None:
 # Made again
 
 
-async def test_pauses_grow_to_thirty_seconds_and_have_full_jitter() -> None:
+async def test_pauses_grow_to_four_seconds_then_after_a_minute_to_thirty_and_have_full_jitter() -> None:
     (port,) = free_ports(1)
     clock = HurriedClock()
     async with RabbitTransport(f"amqp://127.0.0.1:{port}/", clock=clock) as transport, transport.sender("s"):
-        await until(lambda: len(clock.pauses) >= 200)
-    late = clock.pauses[20:]
+        await until(lambda: len(clock.pauses) >= 100)
+        early = list(clock.pauses)
+        clock.elapsed += 60
+        await until(lambda: len(clock.pauses) >= len(early) + 201)
+    late = clock.pauses[len(early) + 1 :]
 
-    assert all(pause <= min(30, 2**number) for number, pause in enumerate(clock.pauses))
+    assert all(pause <= min(4, 2**number) for number, pause in enumerate(early))
+    assert min(early[3:]) < 1
+    assert max(early) > 3
+    assert max(late) <= 30
     assert min(late) < 5
     assert max(late) > 20
 
@@ -206,10 +225,11 @@ async def test_every_host_is_tried_before_there_is_a_pause(driver: RabbitDriver)
     assert all(pause == 0 for pause in clock.pauses)
 
 
-async def test_a_sender_goes_on_with_another_host(driver: RabbitDriver, amqp_url: str) -> None:
+@both_ways
+async def test_a_sender_goes_on_with_another_host(driver: RabbitDriver, amqp_url: str, fast: bool) -> None:
     async with Proxy(amqp_url) as other:
         proxies = [driver.proxy, other]
-        transport = RabbitTransport([proxy.url for proxy in proxies], exchange=driver.exchange, clock=HurriedClock())
+        transport = RabbitTransport([proxy.url for proxy in proxies], exchange=driver.exchange, clock=HurriedClock(), fast=fast)
         used = []
         async with transport, transport.sender("s") as sender:
             for _ in range(4):
@@ -224,9 +244,10 @@ async def test_a_sender_goes_on_with_another_host(driver: RabbitDriver, amqp_url
     assert used in ([0, 1, 0, 1], [1, 0, 1, 0])
 
 
-async def test_two_hundred_reconnects_leave_nothing(amqp_url: str) -> None:
+@pytest.mark.parametrize(("fast", "times"), [(True, 200), (False, 50)], ids=["fast", "plain"])
+async def test_reconnects_leave_nothing(amqp_url: str, fast: bool, times: int) -> None:
     async with (
-        rabbit_driver(amqp_url, clock=HurriedClock()) as driver,
+        rabbit_driver(amqp_url, clock=HurriedClock(), fast=fast) as driver,
         driver.transport as transport,
         transport.receiver(Subscription(), Inbox(), label="r") as receiver,
         transport.sender("s") as sender,
@@ -240,7 +261,7 @@ async def test_two_hundred_reconnects_leave_nothing(amqp_url: str) -> None:
         await reconnect()
         await until(lambda: driver.proxy.connections == 2)
         tasks, files = len(asyncio.all_tasks()), _open_files()
-        for _ in range(200):
+        for _ in range(times):
             await reconnect()
         await until(lambda: driver.proxy.connections == 2)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
@@ -283,10 +304,13 @@ async def test_an_unexpected_fault_is_logged_and_the_connection_made_again(
     assert "an unexpected ZeroDivisionError, see the log" == link.degraded
 
 
-async def test_what_goes_wrong_is_logged_once_and_so_is_its_end(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
+@both_ways
+async def test_what_goes_wrong_is_logged_once_and_so_is_its_end(
+    amqp_url: str, caplog: pytest.LogCaptureFixture, fast: bool
+) -> None:
     caplog.set_level(logging.INFO, "aioswap")
     async with (
-        rabbit_driver(amqp_url, clock=HurriedClock()) as driver,
+        rabbit_driver(amqp_url, clock=HurriedClock(), fast=fast) as driver,
         driver.transport as transport,
         transport.sender("s") as sender,
     ):
@@ -333,13 +357,14 @@ async def _leaves_nothing() -> AsyncGenerator[None]:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 5, 20])
-async def test_a_cancelled_connect_leaves_nothing(turns: int) -> None:
+@both_ways
+async def test_a_cancelled_connect_leaves_nothing(turns: int, fast: bool) -> None:
     async def start(transport: RabbitTransport) -> None:
         async with transport.receiver(Subscription(), Inbox(), label="r"):
             pass
 
     async with _peer(b"") as (port, ends), _leaves_nothing():
-        async with RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/") as transport:
+        async with RabbitTransport(f"amqp://u:p@127.0.0.1:{port}/", fast=fast) as transport:
             task = asyncio.create_task(start(transport))
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -350,9 +375,10 @@ async def test_a_cancelled_connect_leaves_nothing(turns: int) -> None:
             await end.wait()
 
 
-async def test_a_cancelled_handshake_leaves_nothing(amqp_url: str) -> None:
+@both_ways
+async def test_a_cancelled_handshake_leaves_nothing(amqp_url: str, fast: bool) -> None:
     async with Proxy(amqp_url) as proxy, _leaves_nothing():
-        async with RabbitTransport(proxy.url) as transport:
+        async with RabbitTransport(proxy.url, fast=fast) as transport:
             for turns in range(0, 60, 3):
                 async with transport.sender("s"):
                     for _ in range(turns):
@@ -360,9 +386,13 @@ async def test_a_cancelled_handshake_leaves_nothing(amqp_url: str) -> None:
         await until(lambda: proxy.connections == 0)
 
 
-async def test_leaving_a_black_hole_ends(driver: RabbitDriver) -> None:
+@both_ways
+async def test_leaving_a_black_hole_ends(driver: RabbitDriver, fast: bool) -> None:
     clock = ManualClock()
-    async with RabbitTransport(driver.proxy.url, exchange=driver.exchange, clock=clock) as transport, _leaves_nothing():
+    async with (
+        RabbitTransport(driver.proxy.url, exchange=driver.exchange, clock=clock, fast=fast) as transport,
+        _leaves_nothing(),
+    ):
 
         async def stay() -> None:
             async with transport.sender("s") as sender:
@@ -382,18 +412,20 @@ def _advanced(clock: ManualClock) -> bool:
     return any(timer.callback is not None and timer.when == 5 for _, _, timer in clock._timers)
 
 
-async def test_a_sender_may_be_left_by_another_task(driver: RabbitDriver) -> None:
+@both_ways
+async def test_a_sender_may_be_left_by_another_task(driver: RabbitDriver, fast: bool) -> None:
     async def enter(manager: object) -> object:
         return await manager.__aenter__()  # type: ignore[attr-defined]
 
-    async with driver.transport as transport, _leaves_nothing():
+    async with driver.transport_of(fast=fast) as transport, _leaves_nothing():
         for manager in (transport.sender("s"), transport.receiver(Subscription(), Inbox(), label="r")):
             await asyncio.create_task(enter(manager))
             await manager.__aexit__(None, None, None)
 
 
-async def test_an_exit_that_is_cancelled_still_closes(driver: RabbitDriver) -> None:
-    async with driver.transport as transport, _leaves_nothing():
+@both_ways
+async def test_an_exit_that_is_cancelled_still_closes(driver: RabbitDriver, fast: bool) -> None:
+    async with driver.transport_of(fast=fast) as transport, _leaves_nothing():
         manager = transport.sender("s")
         sender = await manager.__aenter__()
         await sender.ready()
@@ -413,7 +445,8 @@ async def test_an_exit_that_is_cancelled_still_closes(driver: RabbitDriver) -> N
     assert not connected
 
 
-async def test_a_fresh_sender_drains_while_the_loop_is_torn_down(driver: RabbitDriver) -> None:
+@both_ways
+async def test_a_fresh_sender_drains_while_the_loop_is_torn_down(driver: RabbitDriver, fast: bool) -> None:
     inbox = Inbox()
 
     async def drain(transport: RabbitTransport, opened: asyncio.Event) -> None:
@@ -427,13 +460,13 @@ async def test_a_fresh_sender_drains_while_the_loop_is_torn_down(driver: RabbitD
                 await put(sender, b"drained")
 
     async def main(kept: list[object]) -> None:
-        transport = RabbitTransport(driver.proxy.url, exchange=driver.exchange)
+        transport = RabbitTransport(driver.proxy.url, exchange=driver.exchange, fast=fast)
         await transport.__aenter__()
         opened = asyncio.Event()
         kept.append(asyncio.create_task(drain(transport, opened)))
         await opened.wait()
 
-    async with driver.transport as transport, transport.receiver(Subscription(), inbox, label="r"):
+    async with driver.transport_of(fast=fast) as transport, transport.receiver(Subscription(), inbox, label="r"):
         kept: list[object] = []
         await asyncio.to_thread(asyncio.run, main(kept))
         drained = await inbox.bodies(1)
@@ -491,7 +524,8 @@ async def test_operators_see_who_is_connected(node: Node) -> None:
 # Secrets
 
 
-async def test_the_password_is_nowhere(amqp_url: str, caplog: pytest.LogCaptureFixture) -> None:
+@both_ways
+async def test_the_password_is_nowhere(amqp_url: str, caplog: pytest.LogCaptureFixture, fast: bool) -> None:
     secret = "s3cr3t-c4n4ry"
     caplog.set_level(logging.DEBUG)
     (port,) = free_ports(1)
@@ -504,7 +538,7 @@ async def test_the_password_is_nowhere(amqp_url: str, caplog: pytest.LogCaptureF
             _replaced(amqp_url, password=secret, port=mute),
             _replaced(amqp_url, password=secret).replace("amqp:", "amqps:"),
         ):
-            transport = RabbitTransport(url, clock=HurriedClock())
+            transport = RabbitTransport(url, clock=HurriedClock(), fast=fast)
             async with transport, transport.sender("s") as sender:
                 told += [repr(transport), repr(sender), await _start_error_inside(transport), repr(sender.health)]
     seen = "\n".join([*told, caplog.text, *(repr(vars(record)) for record in caplog.records)])
@@ -525,10 +559,12 @@ async def _start_error_inside(transport: RabbitTransport) -> str:
 # TLS
 
 
-async def _over_tls(node: Node, query: str, *, host: str = "127.0.0.1", ssl_context: ssl.SSLContext | None = None) -> str:
+async def _over_tls(
+    node: Node, query: str, *, host: str = "127.0.0.1", ssl_context: ssl.SSLContext | None = None, fast: bool = True
+) -> str:
     """Return `well`, or why a receiver cannot start over TLS."""
     url = f"amqps://guest:guest@{host}:{node.tls_port}/{query}"
-    transport = RabbitTransport(url, exchange="amq.topic", ssl_context=ssl_context, clock=HurriedClock())
+    transport = RabbitTransport(url, exchange="amq.topic", ssl_context=ssl_context, clock=HurriedClock(), fast=fast)
     async with transport:
         try:
             async with transport.receiver(Subscription(), Inbox(), label="tls", start_timeout=1):
@@ -537,19 +573,22 @@ async def _over_tls(node: Node, query: str, *, host: str = "127.0.0.1", ssl_cont
             return str(error)
 
 
-async def test_a_broker_with_a_certificate_of_the_named_ca_is_trusted(node: Node, certificates: Path) -> None:
-    assert "well" == await _over_tls(node, f"?ssl_ca_file={certificates / 'ca.pem'}")
+@both_ways
+async def test_a_broker_with_a_certificate_of_the_named_ca_is_trusted(node: Node, certificates: Path, fast: bool) -> None:
+    assert "well" == await _over_tls(node, f"?ssl_ca_file={certificates / 'ca.pem'}", fast=fast)
 
 
-async def test_a_broker_with_a_certificate_of_another_ca_is_not_trusted(node: Node) -> None:
-    error = await _over_tls(node, "")
+@both_ways
+async def test_a_broker_with_a_certificate_of_another_ca_is_not_trusted(node: Node, fast: bool) -> None:
+    error = await _over_tls(node, "", fast=fast)
 
     assert "self-signed certificate in certificate chain" in error or "unable to get local issuer" in error
     assert "trust the broker's CA with ssl_ca_file" in error
 
 
-async def test_a_broker_of_another_name_is_not_trusted(node: Node, certificates: Path) -> None:
-    error = await _over_tls(node, f"?ssl_ca_file={certificates / 'ca.pem'}", host="localhost")
+@both_ways
+async def test_a_broker_of_another_name_is_not_trusted(node: Node, certificates: Path, fast: bool) -> None:
+    error = await _over_tls(node, f"?ssl_ca_file={certificates / 'ca.pem'}", host="localhost", fast=fast)
 
     assert "Hostname mismatch" in error
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pamqp import commands
 
 from aioswap.transports.rabbit_delivery import RabbitSettler, Route, as_delivery
+from aioswap.transports.rabbit_fast import FastTeller
 
 
 class _Wire:
@@ -32,7 +33,7 @@ class _Wire:
 
 def _settler(delivered: int) -> tuple[RabbitSettler, _Wire]:
     wire = _Wire()
-    settler = RabbitSettler(7, wire)
+    settler = RabbitSettler(FastTeller(7, wire))
     settler.delivered(delivered)
     return settler, wire
 

@@ -13,16 +13,21 @@ from aioswap.transports.base import Confirmation, Message, Sender, Subscription
 from aioswap.transports.rabbit import RabbitTransport
 from tests.broker import Direction, Node
 from tests.transports.driver import DEADLINE, ERROR, INFO, Inbox, message, put, until
-from tests.transports.rabbit_driver import Admin, HurriedClock, RabbitDriver, rabbit_driver
+from tests.transports.rabbit_driver import WAYS, Admin, HurriedClock, RabbitDriver, rabbit_driver
 
 pytestmark = pytest.mark.broker
 
 CONFIRMED, RETURNED = Confirmation.CONFIRMED, Confirmation.RETURNED
 
 
+@pytest.fixture(params=WAYS)
+def fast(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture
-async def driver(amqp_url: str) -> AsyncGenerator[RabbitDriver]:
-    async with rabbit_driver(amqp_url) as driver:
+async def driver(amqp_url: str, fast: bool) -> AsyncGenerator[RabbitDriver]:
+    async with rabbit_driver(amqp_url, fast=fast) as driver:
         yield driver
 
 
@@ -108,10 +113,10 @@ async def test_another_users_id_is_left_out(driver: RabbitDriver) -> None:
     assert [{"user_id": "guest"}, {"app_id": "a"}] == [delivery.properties for delivery in taken]
 
 
-async def test_headers_that_fit_no_frame_are_a_value_error(node: Node) -> None:
+async def test_headers_that_fit_no_frame_are_a_value_error(node: Node, fast: bool) -> None:
     await asyncio.to_thread(node.ctl, "eval", "application:set_env(rabbit, frame_max, 8192).")
     try:
-        async with rabbit_driver(node.url) as driver, driver.transport as transport, transport.sender("s") as sender:
+        async with rabbit_driver(node.url, fast=fast) as driver, driver.transport as transport, transport.sender("s") as sender:
             await sender.ready()
             refused = sender.send(message(b"", headers={"h": "x" * 9000}))
             answers = await put(sender, b"x" * 20_000)
@@ -136,8 +141,8 @@ async def test_a_property_that_cannot_be_written_is_a_value_error(driver: Rabbit
 # The exchange
 
 
-async def test_a_missing_exchange_is_waited_for_and_never_created(amqp_url: str) -> None:
-    async with rabbit_driver(amqp_url, clock=HurriedClock()) as driver, driver.transport as transport:
+async def test_a_missing_exchange_is_waited_for_and_never_created(amqp_url: str, fast: bool) -> None:
+    async with rabbit_driver(amqp_url, clock=HurriedClock(), fast=fast) as driver, driver.transport as transport:
         await driver.admin.delete_exchange(driver.exchange)
         async with transport.sender("s") as sender:
             degraded = await _degraded(sender, "404")
@@ -153,25 +158,25 @@ async def test_a_missing_exchange_is_waited_for_and_never_created(amqp_url: str)
 
 
 @pytest.mark.parametrize("durable", [True, False])
-async def test_a_missing_exchange_is_created_as_told(driver: RabbitDriver, durable: bool) -> None:
+async def test_a_missing_exchange_is_created_as_told(driver: RabbitDriver, durable: bool, fast: bool) -> None:
     await driver.admin.delete_exchange(driver.exchange)
-    transport = RabbitTransport(driver.proxy.url, exchange=driver.exchange, exchange_durable=durable)
+    transport = RabbitTransport(driver.proxy.url, exchange=driver.exchange, exchange_durable=durable, fast=fast)
     async with transport, transport.sender("s") as sender:
         await sender.ready()
         await driver.admin.exchange(driver.exchange, "topic", durable=durable)  # refused (406), were it another one
 
 
-async def test_an_exchange_that_is_there_is_used_as_it_is(driver: RabbitDriver) -> None:
-    transport = RabbitTransport(driver.proxy.url, exchange=driver.exchange, exchange_durable=False)
+async def test_an_exchange_that_is_there_is_used_as_it_is(driver: RabbitDriver, fast: bool) -> None:
+    transport = RabbitTransport(driver.proxy.url, exchange=driver.exchange, exchange_durable=False, fast=fast)
     async with transport, transport.sender("s") as sender:
         answers = await put(sender, b"x")
 
     assert [RETURNED] == answers
 
 
-async def test_an_exchange_that_goes_away_fails_what_is_sent_with_the_cause(amqp_url: str) -> None:
+async def test_an_exchange_that_goes_away_fails_what_is_sent_with_the_cause(amqp_url: str, fast: bool) -> None:
     async with (
-        rabbit_driver(amqp_url, clock=HurriedClock()) as driver,
+        rabbit_driver(amqp_url, clock=HurriedClock(), fast=fast) as driver,
         driver.transport as transport,
         transport.sender("s") as sender,
     ):
@@ -202,10 +207,10 @@ async def test_a_message_for_a_missing_exchange_of_its_own_fails_and_others_go_o
 
 
 @pytest.mark.parametrize("durable", [True, False])
-async def test_default_queues_are_declared_as_oslo_does(driver: RabbitDriver, durable: bool) -> None:
+async def test_default_queues_are_declared_as_oslo_does(driver: RabbitDriver, durable: bool, fast: bool) -> None:
     keys = [driver.unique(name) + ".info" for name in ("one", "two")]
     transport = RabbitTransport(
-        driver.proxy.url, exchange=driver.exchange, exchange_durable=durable, declare_default_queues=True
+        driver.proxy.url, exchange=driver.exchange, exchange_durable=durable, declare_default_queues=True, fast=fast
     )
     async with transport, transport.sender("s") as sender:
         await sender.ready()
@@ -223,10 +228,12 @@ async def test_default_queues_are_declared_as_oslo_does(driver: RabbitDriver, du
     assert other is None
 
 
-async def test_a_default_queue_with_other_properties_is_used_as_it_is(driver: RabbitDriver) -> None:
+async def test_a_default_queue_with_other_properties_is_used_as_it_is(driver: RabbitDriver, fast: bool) -> None:
     key = driver.unique("quorum") + ".info"
     await driver.admin.queue(key, arguments={"x-queue-type": "quorum"})
-    transport = RabbitTransport(driver.proxy.url, exchange=driver.exchange, exchange_durable=False, declare_default_queues=True)
+    transport = RabbitTransport(
+        driver.proxy.url, exchange=driver.exchange, exchange_durable=False, declare_default_queues=True, fast=fast
+    )
     async with transport, transport.sender("s") as sender:
         answers = await put(sender, b"x", key=key)
     await driver.admin.delete_queue(key)
@@ -234,11 +241,11 @@ async def test_a_default_queue_with_other_properties_is_used_as_it_is(driver: Ra
     assert [CONFIRMED] == answers
 
 
-async def test_what_waits_for_its_default_queue_fails_when_the_connection_is_lost(driver: RabbitDriver) -> None:
+async def test_what_waits_for_its_default_queue_fails_when_the_connection_is_lost(driver: RabbitDriver, fast: bool) -> None:
     clock = HurriedClock()
     key = driver.unique("late") + ".info"
     transport = RabbitTransport(
-        driver.proxy.url, exchange=driver.exchange, exchange_durable=True, declare_default_queues=True, clock=clock
+        driver.proxy.url, exchange=driver.exchange, exchange_durable=True, declare_default_queues=True, clock=clock, fast=fast
     )
     async with transport, transport.sender("s") as sender:
         await sender.ready()
@@ -258,10 +265,10 @@ async def test_what_waits_for_its_default_queue_fails_when_the_connection_is_los
 # Trouble on the way
 
 
-async def test_a_broker_that_confirms_nothing_for_ten_seconds_is_dropped(amqp_url: str) -> None:
+async def test_a_broker_that_confirms_nothing_for_ten_seconds_is_dropped(amqp_url: str, fast: bool) -> None:
     clock = ManualClock()
     async with (
-        rabbit_driver(amqp_url, clock=clock) as driver,
+        rabbit_driver(amqp_url, clock=clock, fast=fast) as driver,
         driver.transport as transport,
         transport.receiver(Subscription(), Inbox(), label="r"),
         transport.sender("s") as sender,
@@ -285,10 +292,10 @@ async def test_a_broker_that_confirms_nothing_for_ten_seconds_is_dropped(amqp_ur
     assert [CONFIRMED] == answers
 
 
-async def test_slow_confirms_are_waited_for_as_long_as_some_come(amqp_url: str) -> None:
+async def test_slow_confirms_are_waited_for_as_long_as_some_come(amqp_url: str, fast: bool) -> None:
     clock = ManualClock()
     async with (
-        rabbit_driver(amqp_url, clock=clock) as driver,
+        rabbit_driver(amqp_url, clock=clock, fast=fast) as driver,
         driver.transport as transport,
         transport.receiver(Subscription(), Inbox(), label="r"),
         transport.sender("s") as sender,
@@ -306,12 +313,12 @@ async def test_slow_confirms_are_waited_for_as_long_as_some_come(amqp_url: str) 
 
 
 @pytest.mark.parametrize("direction", Direction)
-async def test_a_one_way_loss_says_nothing_of_arrival_and_is_survived(amqp_url: str, direction: Direction) -> None:
+async def test_a_one_way_loss_says_nothing_of_arrival_and_is_survived(amqp_url: str, direction: Direction, fast: bool) -> None:
     clock = ManualClock()
     inbox = Inbox()
     async with (
-        rabbit_driver(amqp_url, clock=clock) as driver,
-        RabbitTransport(amqp_url, exchange=driver.exchange) as direct,
+        rabbit_driver(amqp_url, clock=clock, fast=fast) as driver,
+        RabbitTransport(amqp_url, exchange=driver.exchange, fast=fast) as direct,
         driver.transport as transport,
         direct.receiver(Subscription(), inbox, label="r"),
         transport.sender("s") as sender,

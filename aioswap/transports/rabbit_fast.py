@@ -1,0 +1,261 @@
+"""The fast way: the frames of messages, confirms and deliveries are written and read here, beneath aio-pika.
+
+What is sent or settled in one turn of the loop goes out in one write. Nothing costs a task for each message. What this needs of
+the driver stands in `rabbit_assumptions.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import pamqp.frame
+from aiormq import spec
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+
+from aioswap.errors import TransportError
+from aioswap.transports.base import Confirmation, Delivery, Message, Settler
+from aioswap.transports.rabbit_assumptions import FACTORY, FRAME_MAX, Driver, Unmet, offer
+from aioswap.transports.rabbit_broker import driver_url
+from aioswap.transports.rabbit_delivery import Route, as_delivery
+from aioswap.transports.rabbit_encoder import Encoder
+from aioswap.transports.rabbit_frames import (
+    ACK,
+    CANCEL,
+    CHANNEL_CLOSE,
+    DELIVER,
+    GET_EMPTY,
+    GET_OK,
+    NACK,
+    RETURN,
+    ChannelFrames,
+    Factory,
+    Method,
+    closed_by,
+)
+from aioswap.transports.rabbit_properties import decode_properties, short_string
+from aioswap.transports.rabbit_way import Answers, Arrived, Login, Owner, Settled
+
+__all__ = ["FastIntake", "FastPublisher", "FastTeller", "FastWay"]
+
+_NUMBER: Final = struct.Struct(">QB")
+_SETTLE: Final = struct.Struct(">BHIHHQBB")
+_SETTLE_SIZE: Final = 13
+
+
+class FastWay:
+    """A connection whose frames are seen before aiormq sees them. See `Way`.
+
+    Args:
+        owner: is told of its end.
+        login: where it goes.
+        driver: makes it.
+    """
+
+    def __init__(self, owner: Owner, login: Login, driver: Driver) -> None:
+        self._owner = owner
+        self._factory = Factory(owner.where, login.tls, owner.lost, owner.set_blocked)
+        self._frame_max = 0
+        url = driver_url(login.address, login.heartbeat)
+        self.connection = driver.connection(url, ssl_context=login.tls, client_properties=dict(login.client))
+        self._offered = offer(driver, self.connection, self._factory)
+
+    @property
+    def transport(self) -> asyncio.WriteTransport | None:
+        """Its socket's, when there is one."""
+        return None if self._factory.frames is None else self._factory.frames.transport
+
+    async def connect(self) -> AbstractConnection:
+        """Log in. See `Way.connect`.
+
+        Raises:
+            Unmet: the frames can't be seen.
+        """
+        if not self._offered:
+            raise Unmet(FACTORY)
+        await self.connection.connect()
+        if self._factory.frames is None:
+            raise Unmet(FACTORY)
+        assert self.connection.transport is not None
+        client = self.connection.transport.connection
+        frame_max = getattr(getattr(client, "connection_tune", None), "frame_max", None)
+        if not isinstance(frame_max, int):
+            raise Unmet(FRAME_MAX)
+        self._frame_max = frame_max
+        return client
+
+    def abort(self, cause: TransportError) -> None:
+        """End the connection at once."""
+        if self._factory.frames is not None:
+            self._factory.frames.end(cause)
+
+    def look(self) -> None:
+        """Do nothing: the broker's own word is heard."""
+
+    def end(self) -> None:
+        """Do nothing: nothing is under way."""
+
+    async def ended(self) -> None:
+        """Return at once."""
+
+    def publisher(self, channel: AbstractChannel, answers: Answers, *, exchange: str, user: str) -> FastPublisher:
+        """Return what publishes on `channel`. See `Way.publisher`."""
+
+        def returned(arguments: bytes, properties: bytes, body: bytes) -> None:
+            _, at = short_string(arguments, 2)
+            back, at = short_string(arguments, at)
+            routing_key, _ = short_string(arguments, at)
+            message_id, _, _ = decode_properties(properties)
+            answers.returned(message_id, back, routing_key)
+
+        methods = {
+            ACK: partial(_answered, answers, Confirmation.CONFIRMED),
+            NACK: partial(_answered, answers, Confirmation.NACKED),
+            CHANNEL_CLOSE: partial(self._closed, "sending"),
+        }
+        self._watch(channel, ChannelFrames(contents={RETURN: returned}, methods=methods))
+        return FastPublisher(self._write, Encoder(channel.number, self._frame_max, exchange=exchange, user=user))
+
+    def intake(self, channel: AbstractChannel, doing: str, arrived: Arrived) -> FastIntake:
+        """Return what takes messages on `channel`. See `Way.intake`."""
+        intake = FastIntake(channel, self._write, arrived)
+        methods: dict[bytes, Method] = {
+            CANCEL: self._cancelled,
+            CHANNEL_CLOSE: partial(self._closed, doing),
+            GET_EMPTY: intake.empty,
+        }
+        self._watch(channel, ChannelFrames(contents={DELIVER: intake.delivered, GET_OK: intake.got}, methods=methods))
+        return intake
+
+    def _watch(self, channel: AbstractChannel, frames: ChannelFrames) -> None:
+        assert self._factory.frames is not None
+        self._factory.frames.watch(channel.number, frames)
+
+    def _write(self, data: bytes) -> None:
+        """Send whole frames now. Does nothing when the connection is lost."""
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
+
+    def _closed(self, doing: str, arguments: bytes) -> bool:
+        self._owner.drop(closed_by(arguments, f"{self._owner.where}: {doing}"))
+        return False
+
+    def _cancelled(self, arguments: bytes) -> bool:
+        # A queue was deleted, or has moved: everything is made again.
+        self._owner.drop(TransportError(f"{self._owner.where}: the broker ended the consumer (was its queue deleted?)"))
+        return False
+
+
+def _answered(answers: Answers, confirmation: Confirmation, arguments: bytes) -> bool:
+    number, flags = _NUMBER.unpack_from(arguments)
+    answers.answered(number, confirmation, multiple=bool(flags & 1))
+    return True
+
+
+class FastPublisher:
+    """Writes messages as frames, those of one turn of the loop at once. See `Publisher`."""
+
+    def __init__(self, write: Callable[[bytes], None], encoder: Encoder) -> None:
+        self._write = write
+        self._encoder = encoder
+        self._line: list[bytes] = []
+
+    def add(self, number: int, message: Message) -> None:
+        """Encode `message`. The broker counts as the sender does: its number need not be written.
+
+        Raises:
+            ValueError: a part of it has no place in AMQP, or in this broker's frames.
+        """
+        self._line += self._encoder.frames(message)
+
+    def write(self) -> None:
+        """Send what is in line."""
+        if self._line:
+            data = b"".join(self._line)
+            self._line.clear()
+            self._write(data)
+
+
+class FastTeller:
+    """Writes acknowledgements, those of one turn of the loop at once. See `Teller`.
+
+    Args:
+        channel: its number.
+        write: sends whole frames; does nothing when the connection is gone.
+    """
+
+    def __init__(self, channel: int, write: Callable[[bytes], None]) -> None:
+        self._channel = channel
+        self._write = write
+
+    def tell(self, settled: Sequence[Settled]) -> None:
+        """Write it now."""
+        channel, pack = self._channel, _SETTLE.pack
+        self._write(
+            b"".join(
+                pack(1, channel, _SETTLE_SIZE, 60, 120, tag, 2, 0xCE)  # nack, requeue
+                if requeue
+                else pack(1, channel, _SETTLE_SIZE, 60, 80, tag, multiple, 0xCE)
+                for tag, requeue, multiple in settled
+            )
+        )
+
+    async def told(self) -> None:
+        """Return at once: it was written."""
+
+
+class FastIntake:
+    """Reads deliveries as they come. See `Intake`."""
+
+    def __init__(self, channel: AbstractChannel, write: Callable[[bytes], None], arrived: Arrived) -> None:
+        self._channel = channel
+        self._write = write
+        self._arrived = arrived
+        self._asked: asyncio.Future[bool] | None = None
+        self.teller = FastTeller(channel.number, write)
+
+    async def consume(self, queue: str, tag: str) -> None:
+        """Begin to consume `queue`, with `tag` for the consumer's name."""
+        await self._channel.basic_consume(queue, _never, consumer_tag=tag)
+
+    def get(self, queue: str) -> asyncio.Future[bool]:
+        """Take one message. See `Intake.get`."""
+        self._asked = asyncio.get_running_loop().create_future()
+        self._write(pamqp.frame.marshal(spec.Basic.Get(queue=queue), self._channel.number))
+        return self._asked
+
+    def delivered(self, arguments: bytes, properties: bytes, body: bytes) -> None:
+        """Take a delivery: the consumer's tag comes first, then what is told of a message."""
+        self._take(arguments, 1 + arguments[0], properties, body)
+
+    def got(self, arguments: bytes, properties: bytes, body: bytes) -> None:
+        """Take what was asked for."""
+        self._take(arguments, 0, properties, body)
+        self._answer(found=True)
+
+    def empty(self, arguments: bytes) -> bool:
+        """There is nothing to get."""
+        self._answer(found=False)
+        return True
+
+    def _answer(self, *, found: bool) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(found)
+
+    def _take(self, arguments: bytes, at: int, properties: bytes, body: bytes) -> None:
+        tag, redelivered = _NUMBER.unpack_from(arguments, at)
+        exchange, at = short_string(arguments, at + _NUMBER.size)
+
+        def delivery(settler: Settler) -> Delivery:
+            route = Route(exchange, short_string(arguments, at)[0], redelivered=bool(redelivered), tag=tag)
+            return as_delivery(route, properties, body, settler)
+
+        self._arrived(tag, exchange, body, b"compression" in properties, delivery)
+
+
+async def _never(message: DeliveredMessage) -> None:  # pragma: no cover - deliveries are taken before they reach it
+    """The driver wants a callback."""
