@@ -27,6 +27,7 @@ from aioswap.outcomes import Outcome, RetryPolicy
 from aioswap.transports.base import Receiver, Subscription, Transport
 from aioswap.transports.topology import topology
 from aioswap.wire.events import EventPattern, event_pattern, peek
+from aioswap.wire.faults import masking
 from aioswap.wire.notification import Notification
 
 __all__ = ["Consumer"]
@@ -76,6 +77,8 @@ class Consumer:
             a queue goes with the last one who leaves it.
         handler_timeout: seconds for one handler; then it is cancelled, and the policy judges a `TimeoutError`. None: no limit.
         hooks: told of each receive, handle and settle.
+        mask: takes secrets that only you know out of the reasons of dead letters and of what is logged of handlers, after the
+            built-in masking. It must be quick. A text that it fails at is left out.
         clock: the time; tests give their own.
 
     Raises:
@@ -97,6 +100,7 @@ class Consumer:
         shared: bool = False,
         handler_timeout: float | None = 600.0,
         hooks: Iterable[Hook] = (),
+        mask: Callable[[str], str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._transport = transport
@@ -116,6 +120,7 @@ class Consumer:
             handler_timeout=handler_timeout,
             hooks=Hooks(hooks),
             clock=clock or Clock(),
+            masked=masking(mask),
         )
         self._handlers = Handlers()
         self._opened = Opened("this consumer")

@@ -20,9 +20,6 @@ __all__ = ["FORMATS", "Style", "data", "escaped", "json_line", "logs", "say", "t
 FORMATS: Final = ("table", "json", "value", "csv")
 """What `-f` takes, as the OpenStack client has it."""
 
-_DRIVERS: Final = ("aio_pika", "aiormq")
-"""Loggers whose trouble aioswap tells in its own words, with the remedy."""
-
 
 def escaped(text: str) -> str:
     r"""Return `text` with everything that is not printable as `\x1b` or `\u202e`: it can't steer a terminal or forge a line."""
@@ -189,10 +186,18 @@ def _csv_line(row: Sequence[object]) -> None:
 
 
 class _Escaping(logging.Formatter):
-    """One line a record: what a peer wrote into it can't forge another."""
+    """One line a record, masked: what a peer wrote into it can't forge another, nor show what other code let out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return escaped(super().format(record))
+        from aioswap.wire.faults import mask  # not for --help: it brings pydantic along
+
+        return escaped(mask(super().format(record)))
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    from aioswap.hooks.logging import DRIVERS
+
+    return record.name.partition(".")[0] not in DRIVERS
 
 
 class _Talk(logging.StreamHandler[TextIO]):
@@ -205,11 +210,11 @@ class _Talk(logging.StreamHandler[TextIO]):
 
 @contextmanager
 def logs() -> Generator[None]:
-    """Show warnings on stderr inside the `with`, each as one escaped line."""
+    """Show warnings on stderr inside the `with`, each as one line, escaped and masked; but for the driver's own."""
     handler = _Talk()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Escaping("%(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(lambda record: record.name.partition(".")[0] not in _DRIVERS)
+    handler.addFilter(_is_ours)
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from aioswap.cli.output import data, json_line, say
+from aioswap.cli.shown import shown
 from aioswap.errors import DecodeError
 from aioswap.wire.envelope import decode
 from aioswap.wire.notification import Notification
@@ -23,7 +24,7 @@ _SHOWN = 20
 
 @click.command("validate")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True))
-@click.option("--json", "as_json", is_flag=True, help="Print the decoded notification, without its request context.")
+@click.option("--json", "as_json", is_flag=True, help="Print the notification without its request context, its fault masked.")
 def command(file: str, as_json: bool) -> int:
     """Say what the message in FILE (- is stdin) is, or what is wrong with it and where.
 
@@ -42,7 +43,7 @@ def command(file: str, as_json: bool) -> int:
             (say if as_json else data)(f"{where}{type(error).__name__}: {error}")
             continue
         if as_json:
-            data(json_line(_without_context(notification)))
+            data(json_line(shown(notification.to_wire())))
         else:
             _describe(where, notification)
     return 1 if wrong else 0
@@ -62,10 +63,6 @@ def _bodies(content: bytes) -> Iterator[tuple[str, bytes]]:
         yield from ((f"line {number}: ", line) for number, line in lines)
     elif lines:
         yield "", content
-
-
-def _without_context(notification: Notification[Any]) -> dict[str, Any]:
-    return {key: value for key, value in notification.to_wire().items() if not key.startswith("_context_")}
 
 
 def _describe(where: str, notification: Notification[Any]) -> None:

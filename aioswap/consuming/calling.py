@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from aioswap.clock import Clock
 from aioswap.consuming.copies import bounded
 from aioswap.consuming.handlers import Handler, misfit, outcome_of
 from aioswap.outcomes import Outcome, Reject, RetryPolicy
+from aioswap.wire.faults import Mask, mask, traceback_of
 from aioswap.wire.notification import Notification
 
 __all__ = ["Caller"]
 
 _logger = logging.getLogger(__name__)
-
-_MAX_TRACEBACK: Final = 8 << 10
 
 
 class Caller:
@@ -30,13 +28,22 @@ class Caller:
         limit: seconds for one call; None: no limit.
         clock: times it.
         cut_off: whether a cancel comes from the consumer or its loop. Any other one is a failure of the handler.
+        masked: takes the secrets out of what handlers raise.
     """
 
-    def __init__(self, policy: RetryPolicy, limit: float | None, clock: Clock, cut_off: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        limit: float | None,
+        clock: Clock,
+        cut_off: Callable[[], bool],
+        masked: Mask = mask,
+    ) -> None:
         self._policy = policy
         self._limit = limit
         self._clock = clock
         self._cut_off = cut_off
+        self._masked = masked
 
     async def call(self, handler: Handler, notification: Notification[Any], attempt: int) -> tuple[Outcome, Exception | None]:
         """Return the outcome, and what the handler raised if that was none.
@@ -60,10 +67,11 @@ class Caller:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             await _forget_cancel(task)
-        outcome = self._policy.judge(raised, attempt)
+        outcome = _without_secrets(self._policy.judge(raised, attempt), self._masked)
         if isinstance(raised, Outcome):
             return outcome, None
-        _log_failure(handler, attempt, outcome, raised)
+        told = traceback_of(raised, self._masked)
+        _logger.warning("handler %s failed in attempt %d: %s\n%s", handler.name, attempt + 1, type(outcome).__name__, told)
         return outcome, raised
 
     def _explained(self, error: Exception, begun: float) -> Exception:
@@ -83,6 +91,6 @@ async def _forget_cancel(task: asyncio.Task[Any]) -> None:
         await asyncio.sleep(0)
 
 
-def _log_failure(handler: Handler, attempt: int, outcome: Outcome, raised: Exception) -> None:
-    told = bounded("".join(traceback.format_exception(raised)), _MAX_TRACEBACK)
-    _logger.warning("handler %s failed in attempt %d: %s\n%s", handler.name, attempt + 1, type(outcome).__name__, told)
+def _without_secrets(outcome: Outcome, masked: Mask) -> Outcome:
+    """Return an outcome whose reason may be kept and logged."""
+    return Reject(bounded(str(outcome), masked=masked)) if isinstance(outcome, Reject) else outcome

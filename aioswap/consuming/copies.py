@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from aioswap.outcomes import Ack, Outcome, Reject, Retry
-from aioswap.transports.base import NOTIFICATION_PROPERTIES, Delivery, Message
+from aioswap.transports.base import MAX_BODY, NOTIFICATION_PROPERTIES, Delivery, Message
+from aioswap.transports.limits import MAX_COPY
 from aioswap.transports.topology import dead_letter_queue, pool_exchange, pool_queue, retry_queue
-from aioswap.wire.faults import mask
+from aioswap.wire.faults import Mask, mask
 
 __all__ = ["MAX_TEXT", "Trail", "bounded", "combine", "dead_letter", "plainer", "replayed", "retried"]
 
@@ -119,9 +120,13 @@ def _cut(text: str, limit: int) -> str:
     return text.encode(errors="replace")[:limit].decode(errors="ignore")
 
 
-def bounded(text: str, limit: int = MAX_TEXT) -> str:
+def bounded(text: str, limit: int = MAX_TEXT, masked: Mask = mask) -> str:
     """Return `text` without secrets, cut to `limit` bytes of UTF-8."""
-    return _cut(mask(text[: 4 * limit]), limit)
+    head = text[: 4 * limit]
+    if len(head) < len(text):  # a secret that is cut in two would not be recognised: the word at the cut is left out
+        begin, _, last = head.rpartition(" ")
+        head = begin if len(last) <= limit else head
+    return _cut(masked(head), limit)
 
 
 def combine(trail: Trail, told: Iterable[tuple[str, Outcome]]) -> tuple[Trail, Outcome]:
@@ -153,7 +158,11 @@ def retried(delivery: Delivery, trail: Trail, *, pool: str, seconds: int, messag
 
 
 def dead_letter(delivery: Delivery, trail: Trail, *, pool: str, reason: str, now: datetime, message_id: str) -> Message:
-    """Return the copy that waits in `pool`'s dead-letter queue."""
+    """Return the copy that waits in `pool`'s dead-letter queue. Of a body that no broker would take its beginning is kept."""
+    whole = len(delivery.original)
+    if whole > MAX_COPY:
+        reason = f"{bounded(reason, MAX_TEXT // 2)}; of its {whole} bytes the first {MAX_BODY} are kept"
+        delivery = replace(delivery, original=delivery.original[:MAX_BODY])
     told = replace(trail, reason=bounded(reason), last=now.isoformat())
     return _copy(delivery, told, pool, dead_letter_queue(pool), message_id)
 

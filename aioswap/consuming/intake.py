@@ -23,6 +23,7 @@ from aioswap.errors import DecodeError
 from aioswap.hooks import Hooks, Operation, OperationKind
 from aioswap.outcomes import Ack, Outcome, Reject, Retry, RetryPolicy
 from aioswap.transports.base import Delivery
+from aioswap.wire.faults import Mask, mask, traceback_of
 from aioswap.wire.notification import Notification
 
 __all__ = ["Counts", "Intake", "Rules"]
@@ -57,6 +58,7 @@ class Rules:
     handler_timeout: float | None
     hooks: Hooks
     clock: Clock
+    masked: Mask = mask
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -83,7 +85,7 @@ class Intake:
         self._hooks = rules.hooks
         self._stopped = stopped
         self._seen = Seen()
-        self._caller = Caller(rules.retry, rules.handler_timeout, rules.clock, self._cut_off)
+        self._caller = Caller(rules.retry, rules.handler_timeout, rules.clock, self._cut_off, rules.masked)
         self._in_flight: dict[Key, Case] = {}
         self._copies: Copies | None = None
         self._owner = asyncio.current_task()
@@ -236,7 +238,8 @@ class Intake:
         self._in_flight.pop(case.key, None)
         if isinstance(error, Exception | asyncio.CancelledError):
             self._defect = f"a delivery stays unsettled: {type(error).__name__} while it was handled; see the log"
-            _logger.error("a delivery stays unsettled, for its handling failed in an unexpected way", exc_info=error)
+            told = traceback_of(error)
+            _logger.error("a delivery stays unsettled, for its handling failed in an unexpected way\n%s", told)
         else:
             self._stopped(error)
 

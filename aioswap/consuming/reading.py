@@ -8,6 +8,7 @@ from typing import Any
 from aioswap.errors import DecodeError
 from aioswap.transports.base import Delivery
 from aioswap.wire.envelope import decode
+from aioswap.wire.faults import traceback_of
 from aioswap.wire.notification import Notification
 
 __all__ = ["read"]
@@ -28,5 +29,5 @@ def read(delivery: Delivery) -> Notification[Any]:
     except DecodeError:
         raise
     except Exception as error:  # a supervisor: one message must not stop the deliveries behind it
-        _logger.exception("a notification could not be decoded for a reason that nobody thought of")
+        _logger.error("a notification could not be decoded for a reason that nobody thought of\n%s", traceback_of(error))
         raise DecodeError(f"decoding failed with {type(error).__name__}", body=delivery.body) from error

@@ -17,6 +17,7 @@ from aioswap.consuming.copies import Trail, bounded, dead_letter, plainer, retri
 from aioswap.consuming.handlers import Handler
 from aioswap.errors import TransportError
 from aioswap.transports.base import Confirmation, Delivery, Message, Sender
+from aioswap.wire.faults import traceback_of
 from aioswap.wire.notification import Notification
 
 __all__ = ["MAX_KEPT", "BrokerCopies", "Case", "Copies", "Key", "MemoryCopies", "Seen", "new_id"]
@@ -159,7 +160,7 @@ class BrokerCopies:
         except (TransportError, ValueError) as error:
             return error
         except Exception as error:  # a supervisor: an original must not stay unsettled for a fault that passes
-            _logger.exception("sending a copy failed in an unexpected way")
+            _logger.error("sending a copy failed in an unexpected way\n%s", traceback_of(error))
             return error
         if said is Confirmation.CONFIRMED:
             return None

@@ -16,6 +16,7 @@ from aioswap.hooks import Hooks, Operation, OperationKind
 from aioswap.transports.base import MAX_BODY, Message, Outbox, Reservation
 from aioswap.wire.envelope import encode
 from aioswap.wire.events import EventType
+from aioswap.wire.faults import Mask, mask
 from aioswap.wire.notification import Notification
 
 __all__ = ["BUDGET", "Desk", "Told"]
@@ -49,6 +50,7 @@ class Desk:
         reraise: pass failures of telling on to the swap.
         clock: times notifications and the budget.
         hooks: told of each emit.
+        masked: takes the secrets out of faults and of what is logged.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Desk:
         reraise: bool,
         clock: Clock,
         hooks: Hooks,
+        masked: Mask = mask,
     ) -> None:
         self.outbox = outbox
         self.publisher_id = publisher_id
@@ -69,6 +72,7 @@ class Desk:
         self.reraise = reraise
         self.clock = clock
         self.hooks = hooks
+        self.masked = masked
         self.running = 0
         self.untold = 0
         self.idle = asyncio.Event()
@@ -87,7 +91,7 @@ class Desk:
         """
         self.untold += 1
         if not (closed and self._said_closed):
-            _logger.warning("this swap stays untold: %s: %s", type(trouble).__name__, trouble)
+            _logger.warning("this swap stays untold: %s: %s", type(trouble).__name__, self.masked(str(trouble)))
         self._said_closed |= closed
         if self.reraise:
             raise trouble

@@ -18,7 +18,7 @@ from aioswap.emitting.request import SwapRequest
 from aioswap.errors import OutboxFull
 from aioswap.transports.base import Reservation
 from aioswap.wire.events import EventType, volume_swap
-from aioswap.wire.faults import FAULT_BYTES, fault_payload
+from aioswap.wire.faults import FAULT_BYTES, fault_payload, traceback_of
 from aioswap.wire.instances import swap_payload
 from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
 
@@ -82,7 +82,7 @@ class Swapping:
         try:
             await self._wait_until_safe(safe, BUDGET)
         except Exception as trouble:  # the swap is over: its own result stands
-            _logger.warning("a terminal notification is not safe yet: %s", trouble)
+            _logger.warning("a terminal notification is not safe yet: %s", self._desk.masked(str(trouble)))
             if self._desk.reraise and error is None:
                 raise
 
@@ -101,7 +101,7 @@ class Swapping:
             if self._start is None or not self._start.told.taken:
                 desk.leave_untold(trouble, closed=False)
                 return
-            _logger.warning("a start is not safe yet: %s", trouble)
+            _logger.warning("a start is not safe yet: %s", self._desk.masked(str(trouble)))
             if desk.reraise:
                 raise
 
@@ -128,15 +128,15 @@ class Swapping:
         try:
             told = self._write_terminal(start, event_type, error)
             return self._desk.accept(told, closes=start.reservation)
-        except Exception:  # nothing may reach the swap from here
-            _logger.exception("%s could not be told", event_type.name)
+        except Exception as trouble:  # nothing may reach the swap from here
+            _logger.error("%s could not be told\n%s", event_type.name, traceback_of(trouble, self._desk.masked))
             return None
 
     def _write_terminal(
         self, start: _Start, event_type: EventType[InstanceActionVolumeSwapPayload], error: BaseException | None
     ) -> Told:
         known: InstanceActionVolumeSwapPayload = start.told.notification.payload
-        fault = None if error is None else fault_payload(error)
+        fault = None if error is None else fault_payload(error, masked=self._desk.masked)
         try:
             payload = swap_payload(
                 self._described().instance,
@@ -148,7 +148,8 @@ class Swapping:
             )
             return self._desk.write(event_type, payload.model_copy(update={"uuid": known.uuid}), start.context)
         except Exception as trouble:  # the swap was told to start: it is told to end, with what was known then
-            _logger.warning("%s is told with the state at the start: %s", event_type.name, trouble)
+            told = self._desk.masked(str(trouble))
+            _logger.warning("%s is told with the state at the start: %s", event_type.name, told)
             payload = known.model_copy(update={"fault": fault}).at_version(self._desk.pin)
             return self._desk.write(event_type, payload, start.context)
 

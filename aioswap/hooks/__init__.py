@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from aioswap.wire.faults import traceback_of
+
 __all__ = ["Hook", "Hooks", "Operation", "OperationKind"]
 
 _logger = logging.getLogger(__name__)
@@ -41,13 +43,14 @@ class Operation:
     attempt: int = 0
     size: int = 0
     """Bytes of the body."""
-    headers: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict, repr=False)
     """AMQP headers. A hook may add to those of an emit in `started`: they travel with each of its messages."""
     outcome: str = ""
     """emit: accepted, untold, failed; publish: confirmed, returned, nacked, unconfirmed; receive: wanted, skipped,
     duplicate, unreadable; handle and settle: ack, retry, reject. Set before `finished`."""
-    error: BaseException | None = None
-    notes: dict[Any, Any] = field(default_factory=dict)
+    error: BaseException | None = field(default=None, repr=False)
+    """What was raised. Its text may hold a secret: it is not in the operation's repr."""
+    notes: dict[Any, Any] = field(default_factory=dict, repr=False)
     """A hook's own, kept from `started` to `finished`: use the hook as the key."""
 
 
@@ -77,13 +80,18 @@ class Hooks:
         for hook in self._hooks:
             try:
                 hook.started(operation)
-            except Exception:  # an observer's fault must not touch what it observes
-                _logger.exception("hook %r failed when %s started; it is ignored", hook, operation.kind)
+            except Exception as error:  # an observer's fault must not touch what it observes
+                _tell(hook, operation, "started", error)
 
     def finished(self, operation: Operation) -> None:
         """Tell every hook in reverse order, so that spans nest."""
         for hook in reversed(self._hooks):
             try:
                 hook.finished(operation)
-            except Exception:  # an observer's fault must not touch what it observes
-                _logger.exception("hook %r failed when %s finished; it is ignored", hook, operation.kind)
+            except Exception as error:  # an observer's fault must not touch what it observes
+                _tell(hook, operation, "finished", error)
+
+
+def _tell(hook: Hook, operation: Operation, when: str, error: Exception) -> None:
+    told = traceback_of(error)
+    _logger.error("hook %s failed when %s %s; it is ignored\n%s", type(hook).__name__, operation.kind, when, told)

@@ -1,4 +1,4 @@
-"""A hook that writes each operation to a `logging.Logger`."""
+"""Logging: a hook that writes each operation to a `logging.Logger`, and a filter for what the AMQP driver logs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import logging
 from typing import Final
 
 from aioswap.hooks import Operation
+from aioswap.wire.faults import mask, traceback_of
 
-__all__ = ["LoggingHook"]
+__all__ = ["DRIVERS", "DriverFilter", "LoggingHook"]
+
+DRIVERS: Final = ("aio_pika", "aiormq", "pamqp")
+"""The loggers of the AMQP driver: with DEBUG they write whole frames, with bodies, headers and logins."""
+
+_OWN_REPR: Final = ("Connection", "Channel", "Exchange", "Queue")
+"""How the names of the driver's classes end whose repr tells where, and no content."""
 
 _FINE: Final = frozenset({"accepted", "confirmed", "wanted", "duplicate", "skipped", "ack"})
 
@@ -45,3 +52,56 @@ class LoggingHook:
         }
         told = " ".join(f"{name}={value}" for name, value in known.items() if value is not None)
         self._logger.log(level, "%s %s %s", operation.kind.value, operation.outcome, told, extra={"operation": operation})
+
+
+class DriverFilter:
+    """Takes bodies, headers and secrets out of the AMQP driver's log records; give it to each handler that writes them.
+
+        handler.addFilter(DriverFilter())
+
+    Of a frame or a message its kind stays, such as `Basic.Publish`; texts are masked. Records of other loggers stay as they
+    are. A record is changed in place: handlers that see it later see what this one left.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take out what nobody should read. Always True: no record is dropped."""
+        if record.name.partition(".")[0] not in DRIVERS:
+            return True
+        record.msg = _message(record)
+        record.args = ()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            # what a formatter would make of it: formatters keep the text here, and use the one that they find
+            record.exc_text = traceback_of(error)
+        return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    args = record.args
+    try:
+        if isinstance(args, tuple):
+            record.args = tuple(_harmless(arg) for arg in args)
+        elif args:
+            record.args = {name: _harmless(value) for name, value in args.items()}
+        return mask(record.getMessage())
+    except (TypeError, ValueError):  # a format that does not fit what is left
+        return str(record.msg)
+
+
+def _harmless(value: object) -> object:
+    """Return what may be written of a driver's object."""
+    if value is None or isinstance(value, int | float | str):
+        return value
+    name = type(value).__qualname__
+    if isinstance(value, BaseException):
+        return _Shown(f"{name}: {mask(str(value))}")
+    return _Shown(mask(repr(value)) if name.endswith(_OWN_REPR) else f"<{name}>")
+
+
+class _Shown(str):
+    """A text whose repr is itself, as the repr of an object is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)

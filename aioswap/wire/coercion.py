@@ -37,6 +37,8 @@ def wrong(value: object, path: str, wanted: str) -> TypeError:
 
 def text(value: Any, path: str) -> str:
     """Return text; numbers and times are written as Python does, and a subclass of str becomes one."""
+    if type(value) is str:
+        return value
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int | float | datetime | UUID):
@@ -84,6 +86,8 @@ def flag(value: Any, path: str) -> bool:
 
 def moment(value: Any, path: str) -> datetime:
     """Return a time in UTC, in whole seconds, also from ISO 8601; without a zone it is UTC. What form it had is forgotten."""
+    if type(value) is datetime and value.tzinfo is UTC and not value.microsecond:
+        return value
     if not isinstance(value, str | datetime):
         raise wrong(value, path, "a datetime")
     try:

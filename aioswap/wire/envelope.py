@@ -14,11 +14,12 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
-from pydantic_core import CoreSchema, SchemaSerializer, core_schema, from_json
+from pydantic_core import CoreSchema, SchemaSerializer, core_schema
 
 from aioswap.errors import DecodeError, UnsupportedVersion
 from aioswap.wire.events import payload_type
 from aioswap.wire.notification import CONTEXT_PREFIX, UNIQUE_ID, Notification
+from aioswap.wire.parsing import check_size, parse
 from aioswap.wire.payloads import InstanceActionVolumeSwapPayload, NestedVolumeSwap
 from aioswap.wire.reading import read_generic, read_object
 from aioswap.wire.times import read_timestamp
@@ -76,9 +77,6 @@ def decode(body: bytes | str) -> Notification[Any]:
     except DecodeError as error:
         error.body = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
         raise
-    except RecursionError:
-        raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
-        raise DecodeError("body: nested too deeply", body=raw) from None
 
 
 def encode(notification: Notification[Any]) -> bytes:
@@ -102,7 +100,7 @@ def encode(notification: Notification[Any]) -> bytes:
 
 
 def _read(body: bytes | str) -> Notification[Any]:
-    message = _parse(body, "body")
+    message = parse(body, "body")
     if isinstance(message, dict) and _VERSION_KEY in message and _MESSAGE_KEY in message:
         _check_version(message[_VERSION_KEY])
         text = message[_MESSAGE_KEY]
@@ -110,6 +108,7 @@ def _read(body: bytes | str) -> Notification[Any]:
             raise DecodeError(f"{_MESSAGE_KEY}: should be JSON in a text")
         # A guess that is verified: the letters may stand anywhere, and the event type may be written with escapes.
         if _SWAP in text:
+            check_size(text, _MESSAGE_KEY)
             try:
                 swap = _read_swap(text)
             except ValueError:
@@ -118,7 +117,7 @@ def _read(body: bytes | str) -> Notification[Any]:
                 if payload_type(swap["event_type"]) is InstanceActionVolumeSwapPayload:
                     context, extra = Unread(partial(_reread, text, _context)), Unread(partial(_reread, text, _extra))
                     return _notification(swap, swap["payload"], context, extra)
-        message = _parse(text, _MESSAGE_KEY)
+        message = parse(text, _MESSAGE_KEY)
     if not isinstance(message, dict):
         raise DecodeError("message: should be a JSON object")
     return _read_slowly(message)
@@ -158,7 +157,7 @@ def _notification(
 
 def _reread(text: str, part: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Return a part of an inner message whose payload was read before."""
-    return part(_parse(text, _MESSAGE_KEY))
+    return part(parse(text, _MESSAGE_KEY))
 
 
 def _context(message: dict[str, Any]) -> dict[str, Any]:
@@ -170,21 +169,6 @@ def _extra(message: dict[str, Any]) -> dict[str, Any]:
     if isinstance(extra.get(UNIQUE_ID), str):
         del extra[UNIQUE_ID]
     return extra
-
-
-def _parse(text: bytes | str, place: str) -> Any:
-    try:
-        return from_json(text)
-    except (ValueError, TypeError):
-        pass  # refused: by the standard library too?
-    try:
-        return json.loads(text.decode() if isinstance(text, bytes) else text)
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"{place}: byte {error.start} is no UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise DecodeError(f"{place}: character {error.pos} is no JSON") from None
-    except ValueError:
-        raise DecodeError(f"{place}: a number has too many digits") from None
 
 
 def _check_version(version: object) -> None:

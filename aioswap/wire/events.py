@@ -16,6 +16,8 @@ __all__ = ["EventPattern", "EventType", "event_pattern", "payload_type", "peek",
 T = TypeVar("T")
 
 _PLAIN: Final = re.compile(r"[\w.:-]+", re.ASCII)
+_ASCII_ESCAPE: Final = re.compile(rb"\\u00[2-7]").search
+"""Finds an escape that may stand for a letter of an event type, or for the backslash of another escape."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -157,7 +159,7 @@ def peek(patterns: Iterable[EventPattern[Any]]) -> Callable[[bytes], bool]:
     which are UTF-8 without a byte order mark. What is left has to be decoded.
     """
     texts = {_literal(pattern._words) for pattern in patterns}
-    # JSON may write other characters than these as escapes without `\u00`
+    # JSON may write other characters than these as escapes of other forms
     if not all(_PLAIN.fullmatch(text) for text in texts):
         return lambda body: True
     literals = [text.encode() for text in sorted(texts, key=len)]
@@ -166,6 +168,8 @@ def peek(patterns: Iterable[EventPattern[Any]]) -> Callable[[bytes], bool]:
         for literal in literals:
             if literal in body:
                 return True
-        return b"\\u00" in body or 0 in body[:4] or body.startswith(_BYTE_ORDER_MARK)
+        if b"\\u00" in body and _ASCII_ESCAPE(body) is not None:
+            return True
+        return 0 in body[:4] or body.startswith(_BYTE_ORDER_MARK)
 
     return wanted

@@ -7,14 +7,14 @@ Nova masks nothing and bounds nothing; a fault goes to everybody who listens. So
 from __future__ import annotations
 
 import json
-import re
 import traceback
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
+from aioswap.wire.masking import Mask, mask, masking
 from aioswap.wire.payloads import ExceptionPayload
 
-__all__ = ["FAULT_BYTES", "fault_payload", "mask"]
+__all__ = ["FAULT_BYTES", "Mask", "fault_payload", "mask", "masking", "traceback_of"]
 
 FAULT_BYTES: Final = 16 << 10
 """What a fault adds to an encoded body, at most."""
@@ -25,108 +25,31 @@ _TRACEBACK_BYTES: Final = 10 << 10
 _EXAMINED: Final = 16 << 10
 """Characters at each end of a text that are looked at: masking costs time."""
 
-_MASK: Final = "***"
 
-# Every expression below takes time that is linear in the text: what repeats is bounded or possessive, or something that always
-# matches follows it, and nothing that repeats comes before the first fixed letters.
-_WORDS: Final = (
-    r"(?:pass(?:word|wd|phrase|code)|(?:(?<![a-z])|(?<=admin))pass(?![a-z])|(?<![a-z])pwd|secret|token|credential"
-    r"|(?:api|auth|access|private|encryption|fernet|signing|ssh)[_-]?key|authorization|cookie)"
-)
-_QUOTED: Final = (
-    r'''[bru]{0,2}(?:"""(?:[^"\\]|\\.)*+"*+|"(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?|'''
-    r"""\\+["'][^\n]*?(?:\\+["']|(?=\n)|\Z))"""
-)
-_SPACE: Final = r"(?:\s|\\[trn]){0,8}"
-_SEVERAL: Final = r"[\[({][^\])}]*+[\])}]?"
-_BARE: Final = r"""(?:[^\s,;&"')}\]]|[,;"')}\]](?=\w))++"""
+def traceback_of(error: BaseException, masked: Mask = mask) -> str:
+    """Return the traceback of `error` for a log: masked, and cut in its middle where it is long."""
+    return _clean(_told(lambda: "".join(traceback.format_exception(error))), _TRACEBACK_BYTES, masked).rstrip()
 
 
-class _Rule(NamedTuple):
-    """What is looked for, in texts that hold one of the needles in whatever case."""
-
-    needles: tuple[str, ...]
-    pattern: re.Pattern[str]
-    replacement: str | Callable[[re.Match[str]], str] = rf"\1{_MASK}"
-
-
-_NAMED: Final = re.compile(_WORDS, re.IGNORECASE)
-_NAMES: Final = ("pass", "pwd", "secret", "token", "credential", "key", "authorization", "cookie")
-_RULES: Final = (
-    # a private key as files hold it
-    _Rule(
-        ("-----begin",),
-        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL),
-        _MASK,
-    ),
-    # scheme://user:password@host, and the several hosts of an oslo.messaging URL
-    _Rule(("://",), re.compile(r"(?<=://)\S++"), lambda match: _mask_address(match[0])),
-    # HTTP headers that hold nothing else
-    _Rule(
-        ("authorization", "cookie"),
-        re.compile(r"((?:authorization|cookie)\s{0,8}[:=]\s{0,8})(?![\s\"'])[^\r\n\"']++", re.IGNORECASE),
-    ),
-    _Rule(("bearer",), re.compile(r"(\bbearer\s{1,8})[\w.~+/=-]++", re.IGNORECASE)),
-    # --password secret
-    _Rule(
-        ("--",),
-        re.compile(rf"(?<![\w-])(--[\w-]++)(\s{{1,8}})(?!--)(?:{_QUOTED}|{_BARE})"),
-        lambda match: f"{match[1]}{match[2]}{_MASK}" if _NAMED.search(match[1], 0, 200) else match[0],
-    ),
-    # <password>secret</password>
-    _Rule(_NAMES, re.compile(rf"({_WORDS}[\w.-]{{0,40}}>)[^<]++", re.IGNORECASE)),
-    # password=secret, "password": "secret", 'password': b'secret', ('password', 'secret'), {\"password\": \"secret\"}
-    _Rule(
-        _NAMES,
-        re.compile(
-            rf"""({_WORDS}[\w.-]{{0,40}}(?:(?:\\*+["'])?{_SPACE}(?:=>|[:=])|\\*+["']{_SPACE},){_SPACE})"""
-            rf"""(?:(?:{_QUOTED})++|{_SEVERAL}|{_BARE})""",
-            re.IGNORECASE,
-        ),
-    ),
-)
-
-
-def _mask_address(address: str) -> str:
-    """Mask all between the first colon, or the begin, and the last `@` of what follows a `://`."""
-    login, at, host = address.rpartition("@")
-    if not at:
-        return address
-    user, colon, _ = login.partition(":")
-    return f"{user}:{_MASK}@{host}" if colon else f"{_MASK}@{host}"
-
-
-def mask(text: str) -> str:
-    """Return `text` with `***` in place of what looks like a secret.
-
-    Found are passwords in URLs, `key=value`, JSON, Python's reprs and command lines where the key's name tells it, HTTP's
-    Authorization and cookies, and private keys. It is a net, not a proof: what has no name is not found.
-    """
-    lowered = text.lower()
-    for rule in _RULES:
-        if any(needle in lowered for needle in rule.needles):
-            text = rule.pattern.sub(rule.replacement, text)
-    return text
-
-
-def fault_payload(error: BaseException, *, version: str = "1.1") -> ExceptionPayload:
+def fault_payload(error: BaseException, *, version: str = "1.1", masked: Mask = mask) -> ExceptionPayload:
     """Return what a notification tells of `error`: masked, and within `FAULT_BYTES` once it is encoded.
 
     Args:
         error: what was raised; the innermost frame of its traceback gives the module and the function.
         version: of the payload: 1.0 has no traceback.
+        masked: takes the secrets out of its texts; see `masking`.
 
     Raises:
         ValueError: there is no such version.
     """
     module, function = _place(error)
     return ExceptionPayload(
-        module_name=_clean(module, _NAME_BYTES),
-        function_name=_clean(function, _NAME_BYTES),
-        exception=_clean(type(error).__name__, _NAME_BYTES),
-        exception_message=_clean(_told(lambda: str(error)), _MESSAGE_BYTES),
+        module_name=_clean(module, _NAME_BYTES, masked),
+        function_name=_clean(function, _NAME_BYTES, masked),
+        exception=_clean(type(error).__name__, _NAME_BYTES, masked),
+        exception_message=_clean(_told(lambda: str(error)), _MESSAGE_BYTES, masked),
         # glued by commas, as newer novas do
-        traceback=_clean(_told(lambda: ",".join(traceback.format_exception(error))), _TRACEBACK_BYTES),
+        traceback=_clean(_told(lambda: ",".join(traceback.format_exception(error))), _TRACEBACK_BYTES, masked),
     ).at_version(version)
 
 
@@ -146,13 +69,13 @@ def _told(tell: Callable[[], str]) -> str:
         return f"(not available: {type(failure).__name__})"
 
 
-def _clean(text: str, limit: int) -> str:
+def _clean(text: str, limit: int, masked: Mask) -> str:
     if len(text) <= 2 * _EXAMINED:
-        text = mask(text)
+        text = masked(text)
         return _shortened(text, text, len(text), limit)
     # a secret that is cut in two could not be recognised: the words at the cut are left out
     head, tail = text[:_EXAMINED].rsplit(maxsplit=1), text[-_EXAMINED:].split(maxsplit=1)
-    return _shortened(mask("".join(head[:-1])), mask("".join(tail[1:])), len(text), limit)
+    return _shortened(masked("".join(head[:-1])), masked("".join(tail[1:])), len(text), limit)
 
 
 def _shortened(head: str, tail: str, length: int, limit: int) -> str:

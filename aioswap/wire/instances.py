@@ -18,6 +18,7 @@ from aioswap.wire.payloads import (
     BlockDevicePayload,
     ExceptionPayload,
     FlavorPayload,
+    InstanceActionPayload,
     InstanceActionVolumeSwapPayload,
     InstancePayload,
     IpPayload,
@@ -27,6 +28,7 @@ from aioswap.wire.payloads import (
 __all__ = ["swap_payload"]
 
 _ABSENT: Final = object()
+_as_text: Final = coercion.text
 
 
 class _Field(NamedTuple):
@@ -67,8 +69,19 @@ def swap_payload(
         TypeError: a value is of a type that its field cannot take; the text names the field.
         ValueError: `uuid` is missing, a value cannot be read (the text names the field), or there is no such version.
     """
-    values = _told({"old_volume_id": old_volume_id, "new_volume_id": new_volume_id}, _VOLUMES, "swap")
-    values |= _told(instance, _INSTANCE, "instance")
+    values: dict[str, Any] = _EMPTY_PAYLOAD.copy()
+    if type(instance) in _PAYLOADS:
+        values |= instance.__dict__
+        for name in _MOMENTS:
+            if values[name] is not None:
+                values[name] = coercion.moment(values[name], name)
+    else:
+        values |= _told(instance, _INSTANCE, "instance")
+    for name, volume_id in (("old_volume_id", old_volume_id), ("new_volume_id", new_volume_id)):
+        if volume_id is None:
+            raise ValueError(f"swap.{name}: is missing")
+        values[name] = coercion.identifier(volume_id, f"swap.{name}")
+    values["fault"] = fault
     if context is not None:
         values["request_id"] = context.shown_request_id
         values["action_initiator_user"] = context.user_id
@@ -76,7 +89,7 @@ def swap_payload(
     elif isinstance(instance, InstancePayload):
         for name in ("request_id", "action_initiator_user", "action_initiator_project"):
             values[name] = getattr(instance, name)
-    return InstanceActionVolumeSwapPayload(fault=fault, **values).at_version(version)
+    return InstanceActionVolumeSwapPayload.made_of(values).at_version(version)
 
 
 def _told(source: object, fields: Mapping[str, _Field], path: str) -> dict[str, Any]:
@@ -88,40 +101,41 @@ def _told(source: object, fields: Mapping[str, _Field], path: str) -> dict[str, 
     """
     read = _reader(source, path)
     values: dict[str, Any] = {}
-    for name, field in fields.items():
+    for name, (convert, nova_name, default, nullable) in fields.items():
         found, value = name, _ABSENT
-        if field.source is not None:
-            found, value = field.source, read(field.source)
+        if nova_name is not None:
+            found, value = nova_name, read(nova_name, _ABSENT)
         if value is _ABSENT:
-            found, value = name, read(name)
-        if value is not _ABSENT and value is not None:
-            values[name] = field.convert(value, f"{path}.{found}")
-        elif field.default is not None and not (value is None and field.nullable):
-            values[name] = field.default()
-        elif field.nullable:
+            found, value = name, read(name, _ABSENT)
+        if value is not None and value is not _ABSENT:
+            values[name] = value if type(value) is str and convert is _as_text else convert(value, f"{path}.{found}")
+        elif default is not None and not (value is None and nullable):
+            values[name] = default()
+        elif nullable:
             values[name] = None
         else:
             raise ValueError(f"{path}.{name}: is missing")
     return values
 
 
-def _reader(source: object, path: str) -> Callable[[str], Any]:
+def _reader(source: object, path: str) -> Callable[[str, object], Any]:
+    """Return what looks a name up in `source`, as `dict.get` does."""
     if isinstance(source, Mapping):
-        return lambda name: source.get(name, _ABSENT)
+        return source.get
     if source is None or isinstance(source, str | bytes | int | float | list | tuple | set):
         raise coercion.wrong(source, path, "a payload, a mapping or an object with attributes")
 
-    def read(name: str) -> Any:
+    def read(name: str, absent: object) -> Any:
         try:
-            return getattr(source, name)
-        except (AttributeError, NotImplementedError):
-            return _ABSENT
+            return getattr(source, name, absent)
+        except NotImplementedError:
+            return absent
 
     return read
 
 
 def _object(kind: type[VersionedObject], fields: Mapping[str, _Field], value: Any, path: str) -> VersionedObject:
-    return value if isinstance(value, kind) else kind(**_told(value, fields, path))
+    return value if isinstance(value, kind) else kind.made_of(_told(value, fields, path))
 
 
 def _objects(kind: type[VersionedObject], fields: Mapping[str, _Field]) -> Callable[[Any, str], Any]:
@@ -137,7 +151,10 @@ _FLAG: Final = _Field(coercion.flag, default=bool, nullable=False)
 _MOMENT: Final = _Field(coercion.moment)
 _TEXTS: Final = _Field(coercion.texts, default=dict, nullable=False)
 
-_VOLUMES: Final = {"old_volume_id": _ID, "new_volume_id": _ID}
+_EMPTY_PAYLOAD: Final[dict[str, None]] = dict.fromkeys(InstanceActionVolumeSwapPayload.model_fields)
+_PAYLOADS: Final = frozenset({InstancePayload, InstanceActionPayload, InstanceActionVolumeSwapPayload})
+"""Classes whose objects hold nothing that has to be converted, but for times of an odd form."""
+_MOMENTS: Final = ("created_at", "launched_at", "terminated_at", "deleted_at", "updated_at")
 _FLAVOR: Final = {
     "flavorid": _TEXT,
     "memory_mb": _INTEGER,

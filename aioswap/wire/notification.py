@@ -91,7 +91,7 @@ class Notification(Generic[T_co]):
             "message_id": self.message_id,
             "publisher_id": self.publisher_id,
             "event_type": self.event_type,
-            "priority": self.priority,
+            "priority": str(self.priority),  # of an enumeration's member pydantic's core would ask Python
             "payload": payload,
             "timestamp": write_timestamp(self.timestamp),
         }

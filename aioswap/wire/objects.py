@@ -7,9 +7,8 @@ write another prefix. Source: oslo.versionedobjects `VersionedObject.obj_to_prim
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final, Self, get_args
 
@@ -18,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from aioswap.errors import DecodeError, UnsupportedVersion
+from aioswap.wire.masking import mask
 from aioswap.wire.times import MomentSchema, write_moment
 
 __all__ = ["PREFIX", "NestedSchema", "VersionedObject", "check_version", "field_since", "set_private", "since"]
@@ -27,11 +27,16 @@ _NAME: Final = "nova_object.name"
 _NAMESPACE: Final = "nova_object.namespace"
 _VERSION: Final = "nova_object.version"
 _DATA: Final = "nova_object.data"
+_FAULTS: Final = frozenset(("exception_message", "traceback"))
+"""Fields that Nova does not mask: they are masked in a repr."""
 _USUAL_VERSIONS: Final = frozenset(f"1.{minor}" for minor in range(100))
 _VERSION_FORM: Final = re.compile(r"(\d{1,9})\.\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 # Slots of every pydantic model, set directly: a declared private attribute would cost a Python call for each object read.
 set_private: Final = BaseModel.__dict__["__pydantic_private__"].__set__
+_set_values: Final = BaseModel.__dict__["__dict__"].__set__
+_set_present: Final = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra: Final = BaseModel.__dict__["__pydantic_extra__"].__set__
 
 
 def since(version: str, release: str, default: Any = None) -> Any:
@@ -70,6 +75,10 @@ class VersionedObject(BaseModel):
     """The fields that are no plain JSON in Python."""
     _newer: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Version -> the fields that it does not have."""
+    _own_wrapper: ClassVar[dict[str, Any]] = {_NAME: "VersionedObject", _NAMESPACE: "nova", _VERSION: "1.0", _DATA: None}
+    """The wrapper of objects that are made in Python."""
+    _names: ClassVar[set[str]] = set()
+    """The fields. Nothing may change it: objects share it."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -79,11 +88,24 @@ class VersionedObject(BaseModel):
         cls.nested_classes = {
             name: kind for name, kind in kinds.items() if kind is not None and issubclass(kind, VersionedObject)
         }
+        cls._names = set(cls.model_fields)
+        version = cls.known_versions[-1] if cls.known_versions else "1.0"
+        cls._own_wrapper = {_NAME: cls.__name__, _NAMESPACE: "nova", _VERSION: version, _DATA: None}
         place = {version: number for number, version in enumerate(cls.known_versions)}
         age = {name: place.get(field_since(field), 0) for name, field in cls.model_fields.items()}
         cls._newer = {
             version: frozenset(name for name, first in age.items() if first > number) for version, number in place.items()
         }
+
+    @classmethod
+    def made_of(cls, values: dict[str, Any]) -> Self:
+        """Return the object with these values: all its fields, in their order. Nothing is checked: they must be right."""
+        instance = cls.__new__(cls)
+        _set_values(instance, values)
+        _set_present(instance, cls._names)
+        _set_extra(instance, {})
+        set_private(instance, None)
+        return instance
 
     @property
     def object_prefix(self) -> str:
@@ -121,8 +143,7 @@ class VersionedObject(BaseModel):
         private = self.__pydantic_private__
         if private is not None:
             return private["prefix"], private["wrapper"]
-        version = self.known_versions[-1] if self.known_versions else "1.0"
-        return PREFIX, {_NAME: type(self).__name__, _NAMESPACE: "nova", _VERSION: version, _DATA: None}
+        return PREFIX, self._own_wrapper
 
     def to_wire(self) -> dict[str, Any]:
         """Return the object as plain JSON values, in the order of the wire."""
@@ -145,7 +166,7 @@ class VersionedObject(BaseModel):
         """
         private = self.__pydantic_private__
         if private is None:
-            wrapper = self._wrapper()[1]
+            wrapper = self._own_wrapper
         elif len(self.__pydantic_fields_set__) == len(self.__dict__) and private["prefix"] == PREFIX:
             wrapper = private["wrapper"]
         else:
@@ -168,25 +189,38 @@ class VersionedObject(BaseModel):
         if newer is None:
             known = f"{self.known_versions[0]} to {self.known_versions[-1]}" if self.known_versions else "none that is known"
             raise ValueError(f"version {version!r}: {type(self).__name__} has the versions {known}")
+        if not newer and self._is_newest():
+            return self
         prefix, wrapper = self._wrapper()
         values = {name: value for name, value in self.__dict__.items() if name not in newer}
-        moved = False
         for name in self.nested_classes.keys() & values.keys():
-            pinned = _pinned(values[name], self.nested_versions.get(name, {}).get(version, "1.0"))
-            moved = moved or pinned is not values[name]
-            values[name] = pinned
-        if not moved and self._is_plainly(version):
-            return self
+            values[name] = _pinned(values[name], self.nested_versions.get(name, {}).get(version, "1.0"))
         copy = self.model_construct(set(type(self).model_fields.keys() - newer), **values)
         header = {f"{prefix}.{key}": wrapper[f"{prefix}.{key}"] for key in ("name", "namespace")}
         set_private(copy, {"prefix": prefix, "wrapper": {**header, f"{prefix}.version": version, f"{prefix}.data": None}})
         return copy
 
-    def _is_plainly(self, version: str) -> bool:
-        """Say whether `version` would write the object's own fields and wrapper as they are."""
-        made_here = self.__pydantic_private__ is None
-        whole = made_here or (self.model_fields_set >= self.__dict__.keys() and len(self._wrapper()[1]) == 4)
-        return whole and not self.__pydantic_extra__ and self.object_version == version and not self._newer[version]
+    def _is_newest(self) -> bool:
+        """Say whether this object, with those inside, is written as the last version of its class, and whole."""
+        private = self.__pydantic_private__
+        if private is not None:
+            wrapper = private["wrapper"]
+            if len(wrapper) != 4 or wrapper.get(_VERSION) != self.known_versions[-1]:
+                return False
+            if len(self.__pydantic_fields_set__) != len(self.__dict__):
+                return False
+        if self.__pydantic_extra__:
+            return False
+        for name in self.nested_classes:
+            value = self.__dict__[name]
+            for item in value if isinstance(value, list) else () if value is None else (value,):
+                if not item._is_newest():
+                    return False
+        return True
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, mask(value) if name in _FAULTS and isinstance(value, str) else value
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not isinstance(other, VersionedObject):
@@ -252,10 +286,9 @@ def _plain(value: Any) -> Any:
 
 
 def _pinned(value: Any, version: str) -> Any:
-    """Return what a field of nested objects holds, at `version`: the very same if that is nothing new."""
+    """Return what a field of nested objects holds, at `version`."""
     if isinstance(value, list):
-        pinned = [item.at_version(version) for item in value]
-        return value if all(map(operator.is_, pinned, value)) else pinned
+        return [item.at_version(version) for item in value]
     return None if value is None else value.at_version(version)
 
 

@@ -17,9 +17,13 @@ __all__ = ["read_generic", "read_object"]
 
 _Object = TypeVar("_Object", bound=VersionedObject)
 
+_DATA: Final = ".data"
 _MANY: Final = 20
 """Errors from which on none is told: listing them would cost more than reading the message."""
 _KEY_FORM: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+_PARTS: Final = frozenset((dict, list))
+"""What may hold an object: long lists of anything else are not walked in Python."""
 
 _set_extra: Final = BaseModel.__dict__["__pydantic_extra__"].__set__
 
@@ -64,12 +68,16 @@ def read_generic(payload: Any) -> Any:
 
 def _generic(value: Any) -> Any:
     if isinstance(value, list):
-        return [_generic(item) for item in value]
+        if _PARTS.isdisjoint(map(type, value)):
+            return value
+        return [_generic(item) if type(item) in _PARTS else item for item in value]
     if not isinstance(value, dict):
         return value
     prefix = _prefix_of(value)
     if prefix is None:
-        return {key: _generic(item) for key, item in value.items()}
+        if _PARTS.isdisjoint(map(type, value.values())):
+            return value
+        return {key: _generic(item) if type(item) in _PARTS else item for key, item in value.items()}
     instance = VersionedObject.model_construct(set())
     _set_extra(instance, {name: _generic(item) for name, item in value[f"{prefix}.data"].items()})
     _keep_wrapper(instance, prefix, value)
@@ -84,9 +92,8 @@ def _prefix_of(wire: dict[str, Any]) -> str | None:
     """Return the prefix of the wrapper that `wire` is, None if it is none or could be several."""
     if _is_wrapper(wire, PREFIX):
         return PREFIX
-    found = [
-        prefix for prefix, _, last in (key.rpartition(".") for key in wire) if last == "data" and _is_wrapper(wire, prefix)
-    ]
+    prefixes = [key[: -len(_DATA)] for key in wire if key[-len(_DATA) :] == _DATA]
+    found = [prefix for prefix in prefixes if _is_wrapper(wire, prefix)]
     return found[0] if len(found) == 1 else None
 
 

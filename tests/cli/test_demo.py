@@ -126,7 +126,7 @@ def test_a_file_that_is_no_captured_message_is_said(tmp_path: Path, capsys: pyte
 
     assert 1 == code
     assert "1 messages: 1 handled typed" in told.out
-    assert "odd.json: no captured message: it has no object properties" in told.err
+    assert "odd.json: no captured message: it has no object delivery" in told.err
 
 
 def test_a_folder_without_captured_messages_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +149,7 @@ def test_a_captured_message_keeps_what_it_came_with(tmp_path: Path) -> None:
                 "body_base64": "AAEC",
                 "headers": {"compression": "application/x-gzip"},
                 "properties": {"delivery_mode": 2, "message_id": "7"},
-                "delivery": {"routing_key": "a.info"},
+                "delivery": {"exchange": "nova", "routing_key": "a.info"},
             }
         )
     )
@@ -164,12 +164,12 @@ def test_a_captured_message_keeps_what_it_came_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("[]", "it holds no JSON object"),
-        ("torn", "Expecting value"),
-        ('{"properties": 1}', "it has no object properties"),
-        ('{"properties": {}, "delivery": {}, "headers": {}}', "it has no text routing_key"),
-        ('{"properties": {}, "delivery": {"routing_key": "a.info"}, "headers": {}}', "it has no text body"),
-        ('{"properties": {}, "delivery": {"routing_key": "a.info"}, "headers": {}, "body_base64": "A"}', "base64"),
+        ("[]", "it is no JSON object"),
+        ("torn", "it is no JSON"),
+        ('{"delivery": {}}', "it has no object properties"),
+        ('{"properties": {}, "delivery": {}, "headers": {}}', "it has no text exchange"),
+        ('{"properties": {}, "delivery": {"exchange": "", "routing_key": "a.info"}, "headers": {}}', "it has no text body"),
+        ('{"properties": {}, "delivery": {"exchange": "", "routing_key": "a"}, "headers": {}, "body_base64": "A"}', "base64"),
     ],
 )
 def test_what_is_missing_in_a_captured_message_is_said(content: str, reason: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from aioswap.consuming.copies import MAX_TEXT, Trail, bounded, combine, dead_letter, plainer, replayed, retried
 from aioswap.outcomes import Ack, Outcome, Reject, Retry
-from aioswap.transports.base import NOTIFICATION_PROPERTIES, Delivery
+from aioswap.transports.base import MAX_BODY, NOTIFICATION_PROPERTIES, Delivery
+from aioswap.transports.limits import MAX_COPY
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -114,6 +116,20 @@ def test_a_text_is_cut_to_whole_letters(text: str) -> None:
 
     assert len(cut.encode()) <= MAX_TEXT
     assert text.replace("\ud800", "?").startswith(cut)
+
+
+def test_a_secret_at_a_cut_is_left_out() -> None:
+    hidden = "password=" + "x" * (4 * MAX_TEXT - 40)
+
+    assert "password=***" == bounded(f"{hidden} amqp://u:sesame@host/" + "y" * 50)
+
+
+def test_of_a_body_that_no_broker_takes_the_beginning_is_kept() -> None:
+    large = replace(delivery(), original=b"x" * (MAX_COPY + 1))
+    letter = dead_letter(large, Trail(), pool="p", reason="no " * 1000, now=NOW, message_id="1")
+
+    assert large.original[:MAX_BODY] == letter.body
+    assert letter.headers["aioswap-reason"].endswith(f"of its {MAX_COPY + 1} bytes the first {MAX_BODY} are kept")
 
 
 def test_copies_go_to_the_pools_own_exchange() -> None:

@@ -70,8 +70,8 @@ def refused(body: bytes | str) -> DecodeError:
         ("{}".encode("utf-16"), "body: byte 0 is no UTF-8"),
         ("{}".encode("utf-16-le"), "body: character 1 is no JSON"),
         (b'{"a": "\x01"}', "body: character 7 is no JSON"),
-        (b"[" * 100_000, "body: nested too deeply"),
-        (b'{"a":' * 100_000, "body: nested too deeply"),
+        (b"[" * 4_000, "body: nested too deeply"),
+        (b'{"a":' * 4_000, "body: nested too deeply"),
         (b'{"a": ' + b"1" * 4301 + b"}", "body: a number has too many digits"),
         (b"null", "message: should be a JSON object"),
         (b"[]", "message: should be a JSON object"),
@@ -83,7 +83,7 @@ def refused(body: bytes | str) -> DecodeError:
         (packed("not json"), "oslo.message: character 0 is no JSON"),
         (packed(""), "oslo.message: character 0 is no JSON"),
         (packed("[]"), "message: should be a JSON object"),
-        (packed("[" * 100_000), "body: nested too deeply"),
+        (packed("[" * 4_000), "oslo.message: nested too deeply"),
         (packed('{"a": ' + "1" * 4301 + "}"), "oslo.message: a number has too many digits"),
         (b'{"oslo.version": "2.0", "oslo.message": {}}', "oslo.message: should be JSON in a text"),
         (b'{"oslo.version": "2.0", "oslo.message": null}', "oslo.message: should be JSON in a text"),
@@ -312,9 +312,9 @@ def test_what_is_not_a_number_survives() -> None:
     assert math.isnan(decode(encode(read)).payload.extra)
 
 
-def test_deep_nesting_survives_as_far_as_the_standard_library_goes() -> None:
+def test_deep_nesting_survives() -> None:
     deep: Any = None
-    for _ in range(300):
+    for _ in range(190):
         deep = [deep]
     inner = message(_context_deep=deep)
 

@@ -142,6 +142,7 @@ def test_a_peek_for_nothing_wants_nothing() -> None:
     [
         b'{"event_type": "\\u0069nstance.volume_swap.start"}',
         b'{"oslo.message": "{\\"event_type\\": \\"\\\\u0069nstance.volume_swap.start\\"}"}',
+        b'{"oslo.message": "{\\"event_type\\": \\"\\u005cu0069nstance.volume_swap.start\\"}"}',
         "instance.volume_swap.start".encode("utf-16"),
         "{}".encode("utf-16-le"),
         "{}".encode("utf-16-be"),
@@ -151,6 +152,13 @@ def test_a_peek_for_nothing_wants_nothing() -> None:
 )
 def test_a_peek_never_rules_out_what_might_be_written_otherwise(message: bytes) -> None:
     assert peek([volume_swap.any])(message)
+
+
+@pytest.mark.parametrize(
+    "message", [b'{"a": "\\u00e9"}', b'{"oslo.message": "{\\"a\\": \\"\\\\u00e9\\"}"}', b'{"a": "\\u2013"}']
+)
+def test_a_peek_rules_out_a_body_whose_escapes_stand_for_other_letters(message: bytes) -> None:
+    assert not peek([volume_swap.any])(message)
 
 
 def test_a_peek_finds_every_captured_message() -> None:

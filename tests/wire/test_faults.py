@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aioswap.wire.faults import FAULT_BYTES, fault_payload, mask
+from aioswap.wire.faults import FAULT_BYTES, fault_payload, mask, masking, traceback_of
 from aioswap.wire.payloads import ExceptionPayload
 
 S = "hunter2X"
@@ -301,3 +301,37 @@ def test_any_message_makes_a_fault(text: str, secret: str) -> None:
 
     assert fault.exception_message.rstrip().endswith("***")
     assert size(fault) <= FAULT_BYTES
+
+
+def test_an_own_mask_comes_after_the_other_one() -> None:
+    own = masking(lambda text: text.replace("sesame", "?").replace("***", "?"))
+
+    assert "a ?, password=?" == own("a sesame, password=other")
+    assert "a ?" == fault_payload(ValueError("a sesame"), masked=own).exception_message
+    assert traceback_of(ValueError("a sesame"), own).endswith("ValueError: a ?")
+
+
+def test_what_an_own_mask_fails_at_is_left_out() -> None:
+    def fail(text: str) -> str:
+        raise LookupError(text)
+
+    assert "(not shown: the mask failed with LookupError)" == masking(fail)("a sesame")
+
+
+def test_without_an_own_mask_there_is_the_usual_one() -> None:
+    assert mask is masking(None)
+
+
+def test_a_traceback_for_a_log_is_masked_and_has_lines() -> None:
+    told = traceback_of(raised(ValueError(f"password={S}"))).splitlines()
+
+    assert ["Traceback (most recent call last):", "ValueError: password=***"] == [told[0], told[-1]]
+
+
+@pytest.mark.parametrize("name", ["exception_message", "traceback"])
+def test_a_fault_is_masked_in_its_repr_alone(name: str) -> None:
+    fault = fault_payload(ValueError()).model_copy(update={name: f"password={S}"})
+
+    assert f"{name}='password=***'" in repr(fault)
+    assert S not in str(fault)
+    assert f"password={S}" == getattr(fault, name)

@@ -105,6 +105,16 @@ def test_a_version_of_an_object_that_was_read_plainly_is_the_object() -> None:
     assert share is share.at_version("1.0")
 
 
+def test_a_version_fills_in_what_is_absent() -> None:
+    flavor = dict.fromkeys(("flavorid", "memory_mb", "vcpus", "root_gb", "ephemeral_gb"))
+    read = read_object(FlavorPayload, wrapped(flavor, version="1.4", name="FlavorPayload"))
+
+    told = read.at_version("1.4").to_wire()["nova_object.data"]
+
+    assert list(FlavorPayload.model_fields) == list(told)
+    assert "" == told["name"]
+
+
 def test_a_version_keeps_name_and_prefix() -> None:
     wire = wrapped({"new": 1} | SHARE, name="Other", prefix="x_object")
 
