@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 from aioswap.errors import OutboxError
 from aioswap.outbox_lock import Lock
+from aioswap.outbox_log import Emptier
 from aioswap.outbox_rows import Act, KeptRow, accepting, closing, message_of
 from aioswap.sqlite import make_private, schema_version, transaction
 from aioswap.transports.base import Message
@@ -72,6 +73,8 @@ _WINDOW: Final = (
 )
 _WAITING: Final = _WINDOW.format(where="reason IS NULL AND routing_key = ? AND row > ? AND row <= ?")
 _ASIDE: Final = _WINDOW.format(where="reason IS NOT NULL AND row > ?")
+_ROW_BYTES: Final = 512
+"""What a change writes into the log beside a body, about."""
 _BUSY_WAIT: Final = 5.0
 _NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -132,6 +135,7 @@ class Store:
         try:
             with _damage_told():
                 self._prepare(destination, now)
+                self._emptier = Emptier(path, self._connection)
                 about = self._connection.execute("SELECT destination, created_at FROM about").fetchone()
                 if about is None:
                     raise Corrupt(f"{path} does not say where its messages go")
@@ -159,6 +163,7 @@ class Store:
         self._synchronize(self._synchronous if safe else "NORMAL")
         with _damage_told():
             self._connection.execute(_insert(padded), values)
+        self._emptier.committed(sum(_ROW_BYTES + len(act.body or b"") for act in acts))
 
     def waiting(self, lane: str, after: int, last: int, limit: int) -> list[KeptRow]:
         """Return messages of a routing key from the row behind `after` on to `last`: so many, or 4 MiB of them."""
@@ -212,6 +217,7 @@ class Store:
         except sqlite3.Error:  # it is left as it is
             empty = False
         try:
+            self._emptier.close()
             self._connection.close()
         except sqlite3.Error:
             empty = False
@@ -226,11 +232,13 @@ class Store:
 
     def leave(self) -> None:
         """Close the file as it is, and let go of it."""
+        self._emptier.close()
         self._connection.close()
         self._lock.release()
 
     def set_aside(self) -> Path:
         """Close a damaged file, and give it and its log a name that no outbox looks for. Return that name."""
+        self._emptier.close()
         self._connection.close()
         return set_aside(self.path, self._lock)
 
