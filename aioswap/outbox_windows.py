@@ -49,19 +49,22 @@ class Windows(Backlog[Kept]):
     """The part of an outbox with files that knows what is in memory and what is not.
 
     An entry that is in a file alone is counted, and no more: the stretches of such entries, by routing key, are the tails.
-    What is in memory and stands behind the begin of the first tail is not taken before the tail is.
+    What is in memory and stands behind the begin of a tail is not taken before the tail is.
     """
 
     def __init__(self, *, max_messages: int, max_bytes: int) -> None:
         super().__init__(Kept, max_messages=max_messages, max_bytes=max_bytes)
         self._clerks: list[Clerk] = []
         self._tails: dict[str, deque[_Tail]] = {}
+        self._until: int | None = None
+        """The sequence behind which nothing can be taken now, for what follows is in a file alone; None: there is none."""
 
     def take(self, limit: int, *, skip: Container[str] = (), only: str | None = None) -> list[Entry]:
         """Return up to `limit` entries: committed ones, and those that the disk has refused. See `Outbox.take`.
 
-        The order is that of each routing key. With a long backlog of one, half of the limit is for the others.
-        No more than the relay's window is unconfirmed, or confirmed and still in the file: after a crash that much comes twice.
+        What comes first may be in a file alone: then nothing behind it is taken before it was loaded, but for the routing keys
+        in `skip`, so that no `.error` overtakes its `.start`. No more than the relay's window is unconfirmed, or confirmed and
+        still in the file: after a crash that much comes twice.
         """
         limit = min(limit, WINDOW - sum(clerk.unwritten for clerk in self._clerks if clerk.trouble is None))
         for key, tails in self._tails.items():
@@ -69,18 +72,13 @@ class Windows(Backlog[Kept]):
                 self._load(key, tails[0])
         if limit <= 0:
             return []
-        if only is not None or not self._tails:
-            return super().take(limit, skip=skip, only=only)
-        short = [key for key in self._untaken if key not in self._tails and key not in skip]
-        taken: list[Entry] = []
-        for key in short:  # what is new of other routing keys does not wait for a long backlog
-            taken += super().take(max(limit // 2 // len(short), 1), only=key)
-        return taken + (super().take(limit - len(taken), skip=skip) if len(taken) < limit else [])
+        awaited = (tails[0].after for key, tails in self._tails.items() if (key == only if only else key not in skip))
+        self._until = min(awaited, default=None)
+        return super().take(limit, skip=skip, only=only)
 
     def _can_take(self, key: str) -> bool:
         heap = self._untaken.get(key)
-        tails = self._tails.get(key)
-        return heap is not None and (tails is None or heap[0][0] <= tails[0].after)
+        return heap is not None and (self._until is None or heap[0][0] <= self._until)
 
     def _oldest(self) -> Kept | None:
         return self._held[min(self._held)] if self._held else None

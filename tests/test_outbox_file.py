@@ -129,8 +129,25 @@ async def test_memory_holds_a_window_of_a_long_backlog(tmp_path: Path) -> None:
 
     assert held < 600
     assert 3001 == counts.backlog
-    assert numbers(3000) == [each for each in order if each != "other"]
-    assert order.index("other") < WINDOW
+    assert [*numbers(3000), "other"] == order
+
+
+async def test_no_routing_key_overtakes_another_one_that_waits_in_the_file(tmp_path: Path) -> None:
+    async with file_outbox(tmp_path) as outbox:
+        keys = [ERROR if number % 10 == 9 else INFO for number in range(3000)]
+        await asyncio.wait([outbox.accept(message(number, key)) for number, key in enumerate(keys)])
+
+        assert numbers(3000) == await relayed(outbox)
+
+
+async def test_no_routing_key_overtakes_another_one_of_an_earlier_run(tmp_path: Path) -> None:
+    async with file_outbox(tmp_path) as outbox:
+        keys = [ERROR if number % 10 == 9 else INFO for number in range(3000)]
+        await asyncio.wait([outbox.accept(message(number, key)) for number, key in enumerate(keys)])
+    async with file_outbox(tmp_path) as outbox:
+        await accept(outbox, message("new", ERROR))
+
+        assert [*numbers(3000), "new"] == await relayed(outbox, at_least=3001)
 
 
 async def test_what_is_given_back_comes_before_what_is_in_the_file_alone(tmp_path: Path) -> None:
