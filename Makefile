@@ -1,13 +1,18 @@
 # Everything a fresh machine needs is python3 with venv, and make: each target installs first what it uses.
 #   make demo       several swaps at once, told and heard without a broker
-#   make test       every test but interop, and how much of the code they reach; tests/broker.py finds or gets a RabbitMQ
+#   make test       every test but interop and the long faults, and how much of the code they reach; tests/broker.py finds or gets a RabbitMQ
 #   make check      style and types
+#   make faults     every fault that tests/faults lists, within 40 minutes; `make test` has the quick ones
+#   make soak       a fault every 3 seconds: make soak SECONDS=300
 #   make interop    the tests against the real peers, nova and oslo.messaging
 #   make measure    what emitting costs a swap while the broker is in trouble: figures, no test
+#   make bench      aioswap and other clients side by side on a private RabbitMQ, within 30 minutes; the machine should be quiet
+#   make bench-quick  three of its scenarios, within 4 minutes
 
 PYTHON ?= python3
 VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
+BENCH_VENV ?= .venv-bench
 PY := $(VENV)/bin/python
 INSTALL = $(@D)/bin/python -m pip install --quiet --editable '.[cli]' --constraint constraints.txt
 
@@ -17,14 +22,14 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check interop measure
+.PHONY: demo test check faults soak interop measure bench bench-quick
 
 demo: $(VENV)/.installed-cli
 	$(VENV)/bin/aioswap demo
 
 test: $(VENV)/.installed-test
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -m 'not interop'
+	$(PY) -m coverage run -m pytest -m 'not interop and not faults'
 	$(PY) -m coverage combine --quiet
 	$(PY) -m tests.coverage_bars
 
@@ -36,6 +41,20 @@ check: $(VENV)/.installed-test $(VENV)/.installed-lint
 measure: $(VENV)/.installed-test
 	$(PY) -m benchmarks.measure
 	$(PY) -m benchmarks.recorded_day
+
+bench: $(BENCH_VENV)/.installed-bench
+	$(BENCH_VENV)/bin/python -m benchmarks.bench
+
+bench-quick: $(BENCH_VENV)/.installed-bench
+	$(BENCH_VENV)/bin/python -m benchmarks.bench --quick
+
+SECONDS ?= 300
+
+faults: $(VENV)/.installed-test
+	$(PY) -m pytest tests/faults
+
+soak: $(VENV)/.installed-test
+	$(PY) -m tests.faults.soak --seconds $(SECONDS)
 
 # Nova brings 120 packages along: they stay away from what the other targets see.
 interop: $(INTEROP_VENV)/.installed-interop
@@ -58,8 +77,12 @@ $(INTEROP_VENV)/.installed-interop: pyproject.toml constraints.txt | $(INTEROP_V
 	$(INSTALL) --group test --group interop
 	touch $@
 
+$(BENCH_VENV)/.installed-bench: pyproject.toml constraints.txt | $(BENCH_VENV)/.created
+	$(INSTALL) --group bench
+	touch $@
+
 # The pip that comes with Python 3.11 does not know --group.
-$(VENV)/.created $(INTEROP_VENV)/.created:
+$(VENV)/.created $(INTEROP_VENV)/.created $(BENCH_VENV)/.created:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	touch $@

@@ -117,10 +117,13 @@ class Node:
         scripts: the folder of RabbitMQ's raw scripts.
         certificates: where `make_certificates` has been. The node speaks TLS on a second port, `tls_port`, and asks clients
             for a certificate without insisting.
+        peer: a node with the same cookie, whose cluster this one joins when it starts for the first time.
     """
 
-    def __init__(self, folder: Path, scripts: Path, certificates: Path) -> None:
+    def __init__(self, folder: Path, scripts: Path, certificates: Path, *, peer: Node | None = None) -> None:
         self.port, self.tls_port, distribution, epmd = free_ports(4)
+        self._epmd: int = epmd if peer is None else peer._epmd
+        self.name = f"aioswap{self.port}@localhost"
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self._folder, self._scripts = folder, scripts
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,14 +137,19 @@ class Node:
             "ssl_options.verify = verify_peer",
             "ssl_options.fail_if_no_peer_cert = false",
         ]
+        if peer is not None:
+            lines += [
+                "cluster_formation.peer_discovery_backend = classic_config",
+                f"cluster_formation.classic_config.nodes.1 = {peer.name}",
+            ]
         (folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
         (folder / "enabled_plugins").write_text("[].\n")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))},
             "HOME": str(folder),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(epmd),
-            "RABBITMQ_NODENAME": f"aioswap{self.port}@localhost",
+            "ERL_EPMD_PORT": str(self._epmd),
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(distribution),
@@ -154,7 +162,6 @@ class Node:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_CTL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }
-        self._epmd = epmd
 
     def start(self) -> None:
         """Start the node and wait until it speaks AMQP."""
@@ -245,10 +252,13 @@ class Proxy:
 
     Args:
         url: the broker's; `url` of the proxy is the same but for host and port.
+        record: keep what clients write, in `sent`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, record: bool = True) -> None:
         self._target = urlsplit(url)
+        self._diverted: int | None = None
+        self._recording = record
         self._server: asyncio.Server | None = None
         self._refusing = False
         self._flow = {direction: asyncio.Event() for direction in Direction}
@@ -256,6 +266,9 @@ class Proxy:
         self._serving: set[asyncio.Task[None]] = set()
         self.dropping: set[Direction] = set()
         self.delay = 0.0
+        """Seconds that each piece waits, in both directions."""
+        self.rate: float | None = None
+        """Bytes per second to the broker, for each connection; None: as fast as it goes."""
         self.accepted = 0
         self.sent: list[bytearray] = []
         """What each connection wrote to the broker."""
@@ -288,12 +301,18 @@ class Proxy:
         """Forward everything again."""
         self._refusing = False
         self.dropping.clear()
+        self.delay, self.rate = 0.0, None
+        self._diverted = None
         for flow in self._flow.values():
             flow.set()
 
     def refuse(self) -> None:
         """Close each new connection at once, as nobody listening does. Old ones go on."""
         self._refusing = True
+
+    def divert(self, port: int) -> None:
+        """Lead new connections to another port of loopback, until `heal`."""
+        self._diverted = port
 
     def reset(self) -> None:
         """Reset all connections (RST)."""
@@ -339,11 +358,13 @@ class Proxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._target.hostname is not None
         try:
-            broker_reader, broker_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+            port = self._target.port if self._diverted is None else self._diverted
+            broker_reader, broker_writer = await asyncio.open_connection(self._target.hostname, port)
         except OSError:
             return
         record = bytearray()
-        self.sent.append(record)
+        if self._recording:
+            self.sent.append(record)
         link = _Link(client=writer.transport, broker=broker_writer.transport)
         self._links.add(link)
         try:
@@ -364,12 +385,15 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(1 << 16):
-                record += data
+                if self._recording:
+                    record += data
                 await link.until_open(self._flow[direction])
                 if direction in self.dropping:
                     continue
                 if self.delay:
                     await asyncio.sleep(self.delay)
+                if self.rate is not None and direction is Direction.UP:
+                    await asyncio.sleep(len(data) / self.rate)
                 sink.write(data)
                 await sink.drain()
             if not link.gone.is_set() and sink.can_write_eof():

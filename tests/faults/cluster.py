@@ -1,0 +1,54 @@
+"""Three private nodes that are one cluster."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.broker import Node
+
+__all__ = ["Cluster"]
+
+
+class Cluster:
+    """Three nodes on loopback. All methods block.
+
+    Args:
+        folder: an empty one.
+        scripts: the folder of RabbitMQ's raw scripts.
+        certificates: where `make_certificates` has been.
+    """
+
+    def __init__(self, folder: Path, scripts: Path, certificates: Path) -> None:
+        self.nodes: list[Node] = []
+        for number in range(3):
+            own = folder / f"node{number}"
+            own.mkdir()
+            cookie = own / ".erlang.cookie"
+            cookie.write_text("AIOSWAPTESTS")
+            cookie.chmod(0o400)
+            self.nodes.append(Node(own, scripts, certificates, peer=self.nodes[0] if self.nodes else None))
+
+    @property
+    def url(self) -> str:
+        """A URL with three hosts."""
+        hosts = ",".join(f"guest:guest@127.0.0.1:{node.port}" for node in self.nodes)
+        return f"amqp://{hosts}/"
+
+    def start(self) -> None:
+        """Start the first, and let the others join it."""
+        self.nodes[0].start()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(Node.start, self.nodes[1:]))
+
+    def leader(self, queue: str) -> Node:
+        """Return the node that leads a quorum queue."""
+        rows = self.nodes[0].ctl("list_queues", "--no-table-headers", "name", "leader")
+        leaders = dict(row.split("\t") for row in rows.splitlines())
+        (node,) = [node for node in self.nodes if node.name == leaders[queue]]
+        return node
+
+    def close(self) -> None:
+        """Stop all that run."""
+        for node in reversed(self.nodes):
+            node.close()

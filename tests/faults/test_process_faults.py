@@ -1,0 +1,231 @@
+"""What happens to processes: a producer or a consumer that is killed, and one that has no descriptors left."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import signal
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from aioswap.emitter import Emitter
+from aioswap.outbox_file import FileOutbox
+from aioswap.relay import WINDOW
+from aioswap.transports.rabbit import RabbitTransport
+from tests.faults.accounting import Copy, Sum, account
+from tests.faults.book import Entry
+from tests.faults.journal import Journal
+from tests.faults.kit import Scene
+from tests.faults.load import passes, until
+from tests.faults.process import Process
+from tests.faults.witness import Witness
+from tests.faults.workload import Workload
+
+pytestmark = pytest.mark.broker
+
+RATE = 100.0
+PREFETCH = 20
+
+
+class Producers:
+    """Producers that share a directory of outboxes, and what becomes of what they accept."""
+
+    def __init__(self, scene: Scene, exchange: str) -> None:
+        self.witness = Witness(scene.node.url, exchange, f"witness.{exchange}")
+        self.names: list[str] = []
+        self.told = ""
+        self._url, self._exchange, self._folder = scene.proxy.url, exchange, scene.folder
+        self._numbers = itertools.count()
+
+    async def start(self, on_failure: str = "raise", prefix: tuple[str, ...] = ()) -> Process:
+        """Start one more, under a new name."""
+        name = f"{self._exchange}-{next(self._numbers)}"
+        self.names.append(name)
+        arguments = (self._url, self._exchange, self._folder, name, RATE, on_failure)
+        process = Process("producer", *arguments, errors=self._folder / "errors", prefix=prefix)
+        await process.start()
+        return process
+
+    def noted(self, kind: str) -> list[list[list[str]]]:
+        """Return what each producer has noted."""
+        return [Journal(self._folder / f"{name}.{kind}").lines() for name in self.names]
+
+    def begun(self) -> int:
+        """Return how many swaps have begun."""
+        return sum(map(len, self.noted("begun")))
+
+    async def adopt(self) -> None:
+        """Relay what is left on disk, as the next run of the service does."""
+        transport = RabbitTransport(self._url, exchange=self._exchange)
+        outbox = FileOutbox(self._folder / "outbox")
+        async with transport, Emitter(transport, host="adopter", outbox=outbox) as emitter:
+            await emitter.flush(60)
+        await self.witness.read()
+
+    def account(self, faults: int) -> Sum:
+        """Return the sum. What adoption has told counts as accepted by adoption."""
+        copies = self.witness.copies
+        delivered = {copy.message_id for copy in copies}
+        safe = {words[0] for producer in self.noted("safe") for words in producer}
+        accepted = [[words[0] for words in producer if words[0] in safe | delivered] for producer in self.noted("accepted")]
+        known = {message_id for producer in accepted for message_id in producer}
+        adopted = [copy.message_id for copy in copies if copy.message_id not in known and copy.phase == "error"]
+        return account(
+            accepted=[*accepted, list(dict.fromkeys(adopted))],
+            copies=copies,
+            handled=list(delivered),
+            bound=WINDOW * faults,
+            keys_in_order=False,
+        )
+
+    def wrong(self) -> list[str]:
+        """Return the swaps that were not told as one start and one end that fits."""
+        told: dict[str, dict[str, Copy]] = defaultdict(dict)
+        for copy in self.witness.copies:
+            told[copy.instance][copy.message_id] = copy
+        ended = {words[0]: words[1] for producer in self.noted("ended") for words in producer}
+        begun = {words[0] for producer in self.noted("begun") for words in producer}
+        wrong = []
+        for instance in begun | set(told):
+            phases = [copy.phase for copy in told[instance].values()]
+            last = {ended[instance]} if instance in ended else {"end", "error"}
+            if len(phases) != 2 or phases[0] != "start" or phases[1] not in last:
+                wrong.append(f"{instance} was told as {phases}, it ended with {ended.get(instance, 'its process')}")
+        return wrong
+
+
+@asynccontextmanager
+async def producing(scene: Scene, name: str) -> AsyncGenerator[Producers]:
+    """Give producers an exchange of their own."""
+    producers = Producers(scene, name)
+    await producers.witness.declare()
+    try:
+        yield producers
+    finally:
+        await producers.witness.delete("nobody")
+
+
+def judge(scene: Scene, producers: Producers, number: int, injected: str, faults: int) -> None:
+    wrong = producers.wrong()
+    sum_ = producers.account(faults)
+    entry = Entry(number=number, injected=injected, sum=sum_, swaps=producers.begun(), wrong_swaps=len(wrong))
+    scene.note(entry)
+
+    assert [] == wrong[:5]
+    assert sum_.exact, str(sum_)
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=[pytest.mark.faults, pytest.mark.timeout(900)])])
+async def test_each_swap_of_a_killed_producer_is_told_to_end_once(scene: Scene, kills: int) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    choose = random.Random(seed)
+    async with producing(scene, f"f15-{kills}") as producers:
+        processes = list(await asyncio.gather(producers.start(), producers.start()))
+        try:
+            for _ in range(kills):
+                await passes(choose.uniform(0.05, 1.0))
+                killed = choose.randrange(2)
+                await processes[killed].kill()
+                processes[killed] = await producers.start()
+            await until(lambda: producers.begun() >= 400, what="400 swaps")
+            told = [await process.leave() for process in processes]
+        finally:
+            for process in processes:
+                await process.kill()
+        await producers.adopt()
+        judge(scene, producers, 15, f"SIGKILL of one of two producers side by side, {kills} times, seed {seed}", kills)
+
+    assert ["left 0\n", "left 0\n"] == told
+
+
+class HearingProcess(Workload):
+    """A workload whose consumer is a process of its own."""
+
+    process: Process
+
+    @property
+    def handled(self) -> int:
+        return len(Journal(self.plan.folder / "handled").lines())
+
+    async def listen(self) -> None:
+        """Start it."""
+        arguments = (self.plan.emitting, self.exchange, self.pool, PREFETCH, self.plan.folder / "handled")
+        self.process = Process("hearer", *arguments, errors=self.plan.folder / "errors")
+        await self.process.start()
+
+
+@pytest.mark.fault(16)
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+async def test_what_a_consumer_had_not_acknowledged_is_handled_by_the_next(scene: Scene, how: signal.Signals) -> None:
+    workload = HearingProcess(scene.plan())
+    times = 3
+    try:
+        async with workload.running():
+            for _ in range(times):
+                goal = workload.handled + 50
+                await until(lambda goal=goal: workload.handled >= goal, what="the consumer handles")  # type: ignore[misc]
+                if how is signal.SIGKILL:
+                    await workload.process.kill()
+                else:
+                    await workload.process.leave()
+                await workload.listen()
+            await workload.settle()
+            await workload.process.leave()
+    finally:
+        if hasattr(workload, "process"):
+            await workload.process.kill()
+    twice = PREFETCH * times if how is signal.SIGKILL else 0
+    scene.judge(workload, 16, f"{how.name} of the consumer, {times} times", may_handle_twice=twice)
+
+
+@pytest.mark.fault(19)
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+async def test_nothing_is_lost_without_descriptors(scene: Scene) -> None:
+    async with producing(scene, "f19-files") as producers:
+        process = await producers.start()
+        try:
+            await until(lambda: producers.begun() >= 100, what="100 swaps")
+            process.signal(signal.SIGUSR1)
+            scene.proxy.reset()
+            goal = producers.begun() + 300
+            await until(lambda: producers.begun() >= goal, what="swaps go on")
+            process.signal(signal.SIGUSR2)
+            told = await process.leave()
+        finally:
+            await process.kill()
+        await producers.adopt()
+        judge(scene, producers, 19, "RLIMIT_NOFILE of 3 for 3 s, and RST", 1)
+
+    assert "left 0\n" == told
+
+
+@pytest.mark.fault(19)
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+async def test_nothing_is_lost_without_memory(scene: Scene, tmp_path: Path) -> None:
+    async with producing(scene, "f19-memory") as producers:
+        process = await producers.start()
+        try:
+            await until(lambda: producers.begun() >= 100, what="100 swaps")
+            process.limit_memory(True)
+            scene.proxy.reset()
+            goal = producers.begun() + 300
+            await until(lambda: producers.begun() >= goal, what="swaps go on")
+            process.limit_memory(False)
+            told = await process.leave()
+        finally:
+            await process.kill()
+        await producers.adopt()
+        judge(scene, producers, 19, "RLIMIT_AS of what is in use for 3 s, and RST", 1)
+
+    assert "left 0\n" == told
