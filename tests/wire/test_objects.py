@@ -93,6 +93,12 @@ def test_a_version_drops_what_is_unknown() -> None:
     assert wrapped(SHARE) == read_object(SharePayload, wire).at_version("1.0").to_wire()
 
 
+def test_a_version_drops_an_unknown_field_alone() -> None:
+    share = read_object(SharePayload, wrapped(SHARE | {"new": 1}))
+
+    assert wrapped(SHARE) == share.at_version("1.0").to_wire()
+
+
 def test_a_version_drops_changes_alone() -> None:
     share = read_object(SharePayload, wrapped(SHARE, more={"nova_object.changes": ["tag"]}))
 
