@@ -48,9 +48,7 @@ class Sum:
     inversions: int
     """First deliveries of a routing key that came behind one that was accepted later; what was refused counts apart."""
     overtaken: int
-    """The same across routing keys, where nothing was refused; else 0."""
-    keys_in_order: bool
-    """Whether that has to be 0, too."""
+    """The same across routing keys, where nothing was refused: then an error must not come before its start."""
     handled: int
     handled_twice: int
     may_handle_twice: int
@@ -63,7 +61,7 @@ class Sum:
             self.lost == 0
             and self.strangers == 0
             and self.inversions == 0
-            and (self.overtaken == 0 or not self.keys_in_order)
+            and self.overtaken == 0
             and self.duplicates <= self.bound
             and self.handled == self.delivered
             and self.handled_twice <= self.may_handle_twice
@@ -93,7 +91,6 @@ def account(
     destroyed: int = 0,
     bound: int = 0,
     may_handle_twice: int = 0,
-    keys_in_order: bool = True,
 ) -> Sum:
     """Return the sum.
 
@@ -108,7 +105,6 @@ def account(
         destroyed: what the fault has deleted in a queue.
         bound: of duplicates.
         may_handle_twice: bound of those that handlers see.
-        keys_in_order: order has to hold across routing keys, too, where nothing was refused.
     """
     all_accepted = {message_id for producer in accepted for message_id in producer}
     delivered = {copy.message_id for copy in copies}
@@ -129,7 +125,6 @@ def account(
         bound=bound,
         inversions=sum(_inversions(producer, copies, set(refused), by_key=True) for producer in accepted),
         overtaken=0 if refused else sum(_inversions(producer, copies, set(), by_key=False) for producer in accepted),
-        keys_in_order=keys_in_order,
         handled=len(handlings),
         handled_twice=handlings.total() - len(handlings),
         may_handle_twice=may_handle_twice,

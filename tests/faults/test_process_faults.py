@@ -81,7 +81,6 @@ class Producers:
             copies=copies,
             handled=list(delivered),
             bound=WINDOW * faults,
-            keys_in_order=False,
         )
 
     def wrong(self) -> list[str]:

@@ -370,8 +370,6 @@ class Workload:
             destroyed=self.destroyed,
             bound=WINDOW * faults,
             may_handle_twice=may_handle_twice,
-            # A file outbox keeps the order of each routing key: a few errors do not wait behind a long backlog.
-            keys_in_order=isinstance(self.outbox, MemoryOutbox),
         )
 
     async def _handle(self, notification: Notification[Any]) -> None:
