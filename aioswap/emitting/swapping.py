@@ -154,5 +154,8 @@ class Swapping:
             return self._desk.write(event_type, payload, start.context)
 
     async def _wait_until_safe(self, safe: asyncio.Future[None], seconds: float) -> None:
-        async with self._desk.clock.timeout(max(seconds, 0.0)):
-            await asyncio.shield(safe)
+        try:
+            async with self._desk.clock.timeout(max(seconds, 0.0)):
+                await asyncio.shield(safe)
+        except TimeoutError:
+            raise TimeoutError(f"the outbox has not written it within {BUDGET:g} s; it is kept all the same") from None
