@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +29,10 @@ class Emptier:
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path = path
         self._connection = connection
+        # kept open: SQLite could not let go of the descriptor of one that is closed while the other holds locks
+        self._second = sqlite3.connect(path, check_same_thread=False)
+        self._second.execute("PRAGMA schema_version").fetchone()  # opens what it will need
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aioswap outbox log")
         self._bulk: Future[None] | None = None
         self._written = 0
@@ -49,9 +51,11 @@ class Emptier:
                 self._connection.execute(_EMPTY).fetchone()
 
     def close(self) -> None:
-        """Wait for what runs. Call it before the connection is closed."""
+        """Wait for what runs, and let go of the file. Call it before the connection is closed."""
         self._thread.shutdown()
+        with suppress(sqlite3.Error):
+            self._second.close()
 
     def _do_bulk(self) -> None:
-        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as connection:
-            connection.execute(_EMPTY).fetchone()
+        with suppress(sqlite3.Error):
+            self._second.execute(_EMPTY).fetchone()
