@@ -33,7 +33,7 @@ def check_size(text: bytes | str, place: str) -> None:
     Raises:
         DecodeError: there are more; the error's text begins with `place`.
     """
-    if len(text) <= MAX_PARTS:
+    if len(text) <= 2 * MAX_PARTS:  # each has two brackets
         return
     raw = _bytes(text)
     if _crowded(raw) and _crowded(_without_texts(raw)):
