@@ -135,7 +135,6 @@ class Store:
         try:
             with _damage_told():
                 self._prepare(destination, now)
-                self._emptier = Emptier(path, self._connection)
                 about = self._connection.execute("SELECT destination, created_at FROM about").fetchone()
                 if about is None:
                     raise Corrupt(f"{path} does not say where its messages go")
@@ -143,6 +142,8 @@ class Store:
                 self.created_at: float = about[1]
             if new:
                 _sync_folder(path.parent)
+            with _damage_told():
+                self._emptier = Emptier(path, self._connection)
         except BaseException:
             self._connection.close()
             raise
