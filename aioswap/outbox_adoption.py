@@ -24,7 +24,8 @@ from aioswap.outbox_store import Corrupt, Lane, OpenSwap, Store, Synchronous, lo
 from aioswap.transports.base import Message
 from aioswap.wire.envelope import decode, encode
 from aioswap.wire.events import volume_swap
-from aioswap.wire.notification import InstanceActionVolumeSwapNotification, Notification
+from aioswap.wire.faults import traceback_of
+from aioswap.wire.notification import InstanceActionVolumeSwapNotification, Notification, new_message_id
 from aioswap.wire.payloads import ExceptionPayload, InstanceActionVolumeSwapPayload
 
 __all__ = ["SUFFIX", "Adopted", "Found", "Recover", "files", "find", "terminal"]
@@ -201,8 +202,9 @@ def _asked(recover: Recover | None, start: InstanceActionVolumeSwapNotification)
         return "error"
     try:
         answer = recover(start)
-    except Exception:  # a user's function: its failure must not keep a swap untold
-        _logger.exception("recover failed for the swap whose start is %s; it is told as an error", start.message_id)
+    except Exception as error:  # a user's function: its failure must not keep a swap untold
+        told = traceback_of(error)
+        _logger.error("recover failed for the swap whose start is %s; it is told as an error\n%s", start.message_id, told)
         return "error"
     if answer in ("end", "error", "leave"):
         return answer
@@ -225,9 +227,8 @@ def terminal(
             traceback="",
         )
     payload = start.payload.model_copy(update={"fault": fault})
-    digits = os.urandom(16).hex()
     return Notification(
-        message_id=f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}",
+        message_id=new_message_id(),
         publisher_id=start.publisher_id,
         event_type=event_type.name,
         priority=event_type.priority,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,11 +31,11 @@ class _InLine:
     turn: asyncio.Future[asyncio.Future[None]]
 
 
-class Backlog(Generic[E]):
+class Backlog(ABC, Generic[E]):
     """Messages from accepted to confirmed or parked: the part of an outbox that does not ask where they are kept.
 
-    Whoever inherits says so in `_keep`, and may follow what becomes of an entry in `_confirmed`, `_set_aside` and
-    `_brought_back`. An entry can be taken once it was given to `_ready`.
+    Whoever inherits says so in `_keep`, and may follow what becomes of an entry in `_when_confirmed`,
+    `_when_parked` and `_when_resent`. An entry can be taken once it was given to `_ready`.
 
     Args:
         entry: makes an entry of a sequence, a message and a moment.
@@ -171,9 +172,9 @@ class Backlog(Generic[E]):
             parked=len(self._aside),
         )
 
+    @abstractmethod
     def _keep(self, entries: Sequence[E], opens: Reservation | None, closes: Reservation | None) -> asyncio.Future[None]:
         """Begin to keep what was just accepted; the future ends when it is safe."""
-        raise NotImplementedError
 
     def _when_confirmed(self, entry: E) -> None:
         """Follow what the broker has confirmed."""

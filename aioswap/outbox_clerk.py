@@ -19,6 +19,7 @@ from aioswap.errors import OutboxError
 from aioswap.outbox_rows import Act, accepting, closing, opening, parking
 from aioswap.outbox_store import Corrupt, Store
 from aioswap.transports.base import Entry
+from aioswap.wire.faults import mask, traceback_of
 
 __all__ = ["Clerk", "Damaged", "Group", "Kept", "closed"]
 
@@ -236,8 +237,9 @@ class Clerk:
     def failed(self, error: BaseException) -> None:
         """Note that the disk refuses, and try again in 1 to 30 s."""
         if self.trouble is None:
-            _logger.error("the outbox can't be written: %s; messages are kept in memory, and it is tried again", error)
-        self.trouble = f"{type(error).__name__}: {error}"
+            told = mask(str(error))
+            _logger.error("the outbox can't be written: %s; messages are kept in memory, and it is tried again", told)
+        self.trouble = mask(f"{type(error).__name__}: {error}")
         if self._timer is None and not self._ended:
             self._timer = self._clock.call_later(self._delay, self._due)
             self._delay = min(self._delay * 2, _LONGEST_DELAY)
@@ -338,7 +340,7 @@ class Clerk:
         elif isinstance(error, sqlite3.Error | OSError | OutboxError):
             self.failed(error)
         else:  # a fault of ours: it must not end the outbox
-            _logger.error("writing the outbox failed in an unexpected way", exc_info=error)
+            _logger.error("writing the outbox failed in an unexpected way\n%s", traceback_of(error))
             self.failed(error)
         new = [group for group in flight.groups if not group.refused]
         for group in new:

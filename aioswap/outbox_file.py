@@ -22,7 +22,7 @@ from aioswap.outbox_rows import closing, confirming, parking, resending
 from aioswap.outbox_store import Store, Synchronous, make
 from aioswap.outbox_windows import Windows
 from aioswap.transports.base import Entry, OutboxCounts, Parked, Reservation
-from aioswap.wire.faults import mask
+from aioswap.wire.faults import mask, traceback_of
 
 __all__ = ["FileOutbox"]
 
@@ -350,8 +350,8 @@ class FileOutbox(Windows):
             await self._clock.sleep(_ADOPT_EVERY)
             try:
                 await self._adopt()
-            except Exception:  # a supervisor: the next minute tries again
-                _logger.exception("looking for outboxes of earlier runs failed")
+            except Exception as error:  # a supervisor: the next minute tries again
+                _logger.error("looking for outboxes of earlier runs failed\n%s", traceback_of(error))
 
     async def _adopt(self) -> Found:
         looking = partial(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,20 @@ from aioswap.outbox import MemoryOutbox
 from aioswap.outbox_file import FileOutbox
 from aioswap.transports.base import Entry, Message, Outbox
 
-__all__ = ["DESTINATION", "ERROR", "INFO", "Make", "accept", "each", "file_outbox", "files", "ids", "message", "relayed"]
+__all__ = [
+    "DESTINATION",
+    "ERROR",
+    "INFO",
+    "Make",
+    "accept",
+    "changed",
+    "each",
+    "file_outbox",
+    "files",
+    "ids",
+    "message",
+    "relayed",
+]
 
 INFO, ERROR = "versioned_notifications.info", "versioned_notifications.error"
 DESTINATION = "memory exchange=nova"
@@ -29,6 +43,15 @@ def message(number: int | str, key: str = INFO, size: int = 100) -> Message:
 def ids(entries: Iterable[Any]) -> list[str]:
     """Return the AMQP ids of entries or parked messages."""
     return [entry.message.message_id for entry in entries]
+
+
+def changed(folder: Path, statement: str) -> Path:
+    """Change the only file in a directory with SQLite itself, and return it."""
+    (path,) = folder.glob("*.outbox")
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+    return path
 
 
 async def accept(outbox: Outbox, *messages: Message, **more: Any) -> None:

@@ -162,12 +162,14 @@ async def test_recover_that_raises_is_logged_and_means_an_error(tmp_path: Path, 
     kill(tmp_path)
 
     def recover(start: Notification[Any]) -> Any:
-        raise LookupError("no hypervisor")
+        raise LookupError("no hypervisor, password=hunter2")
 
     async with file_outbox(tmp_path, recover=recover) as outbox:
         phases = per_swap(await all_told(outbox))
 
     assert 2 == caplog.text.count("recover failed")
+    assert "no hypervisor" in caplog.text
+    assert "hunter2" not in caplog.text
     assert ["error", "start"] == sorted(phases["vm-1"])
 
 

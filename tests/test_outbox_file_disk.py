@@ -24,7 +24,7 @@ from aioswap.testing import ManualClock
 from aioswap.transports.base import Reservation
 from aioswap.transports.memory import MemoryTransport
 from tests.bus import DEADLINE, declare, phases, told
-from tests.outbox_kit import DESTINATION, ERROR, INFO, accept, file_outbox, files, ids, message, relayed
+from tests.outbox_kit import DESTINATION, ERROR, INFO, accept, changed, file_outbox, files, ids, message, relayed
 
 REQUEST = SwapRequest({"uuid": "1"}, "old", "new")
 
@@ -342,21 +342,14 @@ async def test_a_damaged_file_that_is_found_out_when_it_is_read_is_set_aside(tmp
     assert [str(number) for number in range(512)] == order
 
 
-async def test_what_cannot_be_read_now_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = ManualClock()
-    waiting, failures = Store.waiting, 0
-
-    def failing(*arguments: Any) -> Any:
-        nonlocal failures
-        failures += 1
-        if failures == 1:
-            raise sqlite3.OperationalError("disk I/O error")
-        return waiting(*arguments)
-
-    monkeypatch.setattr(Store, "waiting", failing)
-    async with file_outbox(tmp_path, clock) as outbox:
+async def test_what_cannot_be_read_now_is_read_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with file_outbox(tmp_path, clock := ManualClock()) as outbox:
         await asyncio.wait([outbox.accept(message(number)) for number in range(900)])
+        await asyncio.to_thread(changed, tmp_path, "ALTER TABLE messages RENAME TO moved")
         relaying = asyncio.create_task(relayed(outbox))
+        while "can't be read: no such table" not in caplog.text:
+            await clock.advance(0)
+        await asyncio.to_thread(changed, tmp_path, "ALTER TABLE moved RENAME TO messages")
         while not relaying.done():
             await clock.advance(1)
 
@@ -367,7 +360,7 @@ async def test_a_fault_of_ours_in_the_thread_is_logged_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing(*arguments: Any, **more: Any) -> None:
-        raise LookupError("unforeseen")
+        raise LookupError("unforeseen, password=hunter2")
 
     async with file_outbox(tmp_path, ManualClock()) as outbox:
         with monkeypatch.context() as patch:
@@ -378,6 +371,7 @@ async def test_a_fault_of_ours_in_the_thread_is_logged_and_ends_nothing(
 
     assert ["0", "1"] == order
     assert "unexpected way" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 async def test_rows_that_a_file_lost_are_counted_no_more(tmp_path: Path) -> None:
@@ -412,36 +406,33 @@ async def test_a_file_of_an_earlier_run_that_is_damaged_while_it_is_read_is_set_
     assert [".outbox.corrupt-1"] == [name for name in files(tmp_path) if not name.endswith(("-wal", "-shm"))]
 
 
-async def test_a_directory_that_cannot_be_read_is_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(directory: Path) -> Any:
-        raise OSError("input/output error")
-
-    async with file_outbox(tmp_path, clock := ManualClock()) as outbox:
-        monkeypatch.setattr(outbox_adoption, "files", failing)
+async def test_a_directory_that_cannot_be_read_is_trouble(tmp_path: Path) -> None:
+    folder = tmp_path / "outbox"
+    async with file_outbox(folder, clock := ManualClock()) as outbox:
+        folder.rename(tmp_path / "elsewhere")
+        folder.touch()
         await clock.advance(60)
         while outbox.counts().trouble is None:
             await clock.advance(0)
+        trouble = outbox.counts().trouble
+        folder.unlink()
+        (tmp_path / "elsewhere").rename(folder)
 
-        assert "input/output error" == outbox.counts().trouble
+    assert "Not a directory" in str(trouble)
 
 
-async def test_a_disk_that_fails_while_a_file_is_adopted_leaves_it_for_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_that_cannot_be_adopted_now_is_left_for_later(tmp_path: Path) -> None:
     async with file_outbox(tmp_path) as outbox:
         await accept(outbox, message(1))
+    changed(tmp_path, "ALTER TABLE swaps RENAME TO moved")
 
-    def failing(store: Store) -> Any:
-        raise sqlite3.OperationalError("disk I/O error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "lanes", failing)
-        async with file_outbox(tmp_path) as outbox:
-            trouble, backlog = outbox.counts().trouble, outbox.counts().backlog
+    async with file_outbox(tmp_path) as outbox:
+        trouble, backlog = outbox.counts().trouble, outbox.counts().backlog
+    changed(tmp_path, "ALTER TABLE moved RENAME TO swaps")
     async with file_outbox(tmp_path) as outbox:
         order = await relayed(outbox)
 
-    assert ("disk I/O error", 0) == (trouble, backlog)
+    assert ("no such table: swaps", 0) == (trouble, backlog)
     assert ["1"] == order
 
 

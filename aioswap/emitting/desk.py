@@ -17,7 +17,7 @@ from aioswap.transports.base import MAX_BODY, Message, Outbox, Reservation
 from aioswap.wire.envelope import encode
 from aioswap.wire.events import EventType
 from aioswap.wire.faults import Mask, mask
-from aioswap.wire.notification import Notification
+from aioswap.wire.notification import Notification, new_message_id
 
 __all__ = ["BUDGET", "Desk", "Told"]
 
@@ -115,7 +115,7 @@ class Desk:
         """
         now = self.clock.utcnow()
         notification = Notification(
-            message_id=_new_message_id(),
+            message_id=new_message_id(),
             publisher_id=self.publisher_id,
             event_type=event_type.name,
             priority=event_type.priority,
@@ -190,9 +190,3 @@ class Desk:
             operation.outcome = outcome
             operation.error = error
             self.hooks.finished(operation)
-
-
-def _new_message_id() -> str:
-    """Return a random UUID of version 4, written with dashes."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
 from aioswap.wire.times import write_timestamp
 from aioswap.wire.unread import Unread
 
-__all__ = ["CONTEXT_PREFIX", "UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority"]
+__all__ = ["CONTEXT_PREFIX", "UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority", "new_message_id"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -102,6 +103,12 @@ class Notification(Generic[T_co]):
         for key, value in _made(self.extra).items():
             wire.setdefault(key, value)
         return wire
+
+
+def new_message_id() -> str:
+    """Return the identity of a new notification: a random UUID of version 4, written with dashes."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"
 
 
 def _made(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

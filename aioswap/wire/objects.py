@@ -20,7 +20,7 @@ from aioswap.errors import DecodeError, UnsupportedVersion
 from aioswap.wire.masking import mask
 from aioswap.wire.times import MomentSchema, write_moment
 
-__all__ = ["PREFIX", "NestedSchema", "VersionedObject", "check_version", "field_since", "set_private", "since"]
+__all__ = ["PREFIX", "NestedSchema", "VersionedObject", "check_version", "field_since", "set_extra", "set_private", "since"]
 
 PREFIX: Final = "nova_object"
 _NAME: Final = "nova_object.name"
@@ -36,7 +36,7 @@ _VERSION_FORM: Final = re.compile(r"(\d{1,9})\.\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 set_private: Final = BaseModel.__dict__["__pydantic_private__"].__set__
 _set_values: Final = BaseModel.__dict__["__dict__"].__set__
 _set_present: Final = BaseModel.__dict__["__pydantic_fields_set__"].__set__
-_set_extra: Final = BaseModel.__dict__["__pydantic_extra__"].__set__
+set_extra: Final = BaseModel.__dict__["__pydantic_extra__"].__set__
 
 
 def since(version: str, release: str, default: Any = None) -> Any:
@@ -103,7 +103,7 @@ class VersionedObject(BaseModel):
         instance = cls.__new__(cls)
         _set_values(instance, values)
         _set_present(instance, cls._names)
-        _set_extra(instance, {})
+        set_extra(instance, {})
         set_private(instance, None)
         return instance
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from aioswap.errors import DecodeError
-from aioswap.wire.objects import PREFIX, VersionedObject, check_version, set_private
+from aioswap.wire.objects import PREFIX, VersionedObject, check_version, set_extra, set_private
 
 __all__ = ["read_generic", "read_object"]
 
@@ -24,8 +24,6 @@ _KEY_FORM: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 _PARTS: Final = frozenset((dict, list))
 """What may hold an object: long lists of anything else are not walked in Python."""
-
-_set_extra: Final = BaseModel.__dict__["__pydantic_extra__"].__set__
 
 
 def read_object(payload: type[_Object], wire: object, path: str = "payload") -> _Object:
@@ -56,7 +54,7 @@ def read_object(payload: type[_Object], wire: object, path: str = "payload") -> 
         instance = payload.model_validate(known)
     except ValidationError as error:
         raise _explained(error, path) from None
-    _set_extra(instance, {name: value for name, value in data.items() if name not in payload.model_fields})
+    set_extra(instance, {name: value for name, value in data.items() if name not in payload.model_fields})
     _keep_wrapper(instance, prefix, wire)
     return instance
 
@@ -79,7 +77,7 @@ def _generic(value: Any) -> Any:
             return value
         return {key: _generic(item) if type(item) in _PARTS else item for key, item in value.items()}
     instance = VersionedObject.model_construct(set())
-    _set_extra(instance, {name: _generic(item) for name, item in value[f"{prefix}.data"].items()})
+    set_extra(instance, {name: _generic(item) for name, item in value[f"{prefix}.data"].items()})
     _keep_wrapper(instance, prefix, value)
     return instance
 
