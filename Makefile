@@ -13,8 +13,9 @@ PYTHON ?= python3
 VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
 BENCH_VENV ?= .venv-bench
+EXTRAS = all
 PY := $(VENV)/bin/python
-INSTALL = $(@D)/bin/python -m pip install --quiet --editable '.[cli]' --constraint constraints.txt
+INSTALL = $(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' --constraint constraints.txt
 
 # What is installed outside of these environments stays outside.
 export PYTHONNOUSERSITE := 1
@@ -61,6 +62,7 @@ interop: $(INTEROP_VENV)/.installed-interop
 	$(INTEROP_VENV)/bin/python -m pytest tests/interop -m interop
 
 # Stamps: a thing is installed once, and again when one of these files changes.
+$(VENV)/.installed-cli: EXTRAS = cli
 $(VENV)/.installed-cli: pyproject.toml constraints.txt | $(VENV)/.created
 	$(INSTALL)
 	touch $@

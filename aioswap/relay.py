@@ -41,6 +41,7 @@ class _Gate:
     timer: Timer | None = None
     probe: Entry | None = None
     probe_due: bool = False
+    parked: int = 0
 
     def stop(self) -> None:
         if self.timer is not None:
@@ -153,7 +154,7 @@ class Relay:
         if gate is not None and gate.probe is entry:
             gate.stop()
             del self._gates[key]
-            _logger.info("the broker takes %s again", key)
+            _logger.info("the broker takes %s again; %d messages of it were parked", key, gate.parked)
 
     def _unanswered(self, entry: Entry, error: BaseException | None) -> None:
         """Connection trouble: the message may or may not have arrived, and is sent again with the same ids."""
@@ -186,7 +187,7 @@ class Relay:
             elif gate.returned_since is None:
                 gate.returned_since = now
             self._schedule(key, gate)
-        if not (gate.parks(now) and self._park(entry)):
+        if not (gate.parks(now) and self._park(gate, entry)):
             self._outbox.give_back((entry,))
 
     def _schedule(self, key: str, gate: _Gate) -> None:
@@ -197,22 +198,27 @@ class Relay:
         gate.timer = self._clock.call_later(gate.delay, due)
 
     def _visit(self, sender: Sender, key: str, gate: _Gate) -> None:
-        """Send the probe of a closed gate if it is due; else park what waits there, once it is time to."""
+        """Send the probe of a closed gate if it is due; else park what waits there, once it is time to: a window in a turn."""
         if gate.probe_due and (head := self._outbox.take(1, only=key)):
             gate.probe_due = False
             gate.probe = head[0]
             self._send(sender, head[0])
         if gate.probe is not None or not gate.parks(self._clock.monotonic()):
             return
-        while entries := self._outbox.take(1, only=key):
-            if not self._park(entries[0]):
-                self._outbox.give_back(entries)
-                return
+        waiting = self._outbox.take(WINDOW, only=key)
+        left = [entry for entry in waiting if not self._park(gate, entry)]
+        if left:
+            self._outbox.give_back(left)
+        elif waiting:
+            asyncio.get_running_loop().call_soon(self._work.set)
 
-    def _park(self, entry: Entry) -> bool:
+    def _park(self, gate: _Gate, entry: Entry) -> bool:
         key = entry.message.routing_key
         parked = self._outbox.park(entry, f"returned: no queue is bound for {key}; bind one, then send it again")
         if parked:
-            _logger.warning("parked message %s: no queue is bound for %s", entry.message.message_id, key)
+            if not gate.parked:
+                _logger.warning("no queue is bound for %s: its messages are parked; bind one, then send them again", key)
+            gate.parked += 1
+            _logger.debug("parked message %s", entry.message.message_id)
             self._settled.set()
         return parked

@@ -261,7 +261,7 @@ class SlowOutbox(MemoryOutbox):
         return self.safe[-1]
 
 
-async def test_a_slow_outbox_holds_a_phase_for_no_more_than_its_budget(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_slow_outbox_holds_a_phase_for_no_more_than_its_budget() -> None:
     clock, outbox = ManualClock(), SlowOutbox()
     async with bus() as transport:
         async with Emitter(transport, host="c1", outbox=outbox, clock=clock) as emitter:
@@ -276,7 +276,20 @@ async def test_a_slow_outbox_holds_a_phase_for_no_more_than_its_budget(caplog: p
 
     assert (False, 2, True) == (waiting, begun, done)
     assert ["start", "end"] == phases(notifications)
-    assert 2 == caplog.text.count("not safe yet")
+
+
+async def test_a_slow_outbox_is_logged_once_a_minute_however_many_swaps_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    clock, outbox = ManualClock(), SlowOutbox()
+    async with bus() as transport, Emitter(transport, host="c1", outbox=outbox, clock=clock) as emitter:
+        for pause in (0, 0, 60):
+            await clock.advance(pause)
+            task = asyncio.create_task(swap(emitter))
+            while not task.done():
+                await clock.advance(0.3)
+
+    assert ["a start", "a start"] == [text.partition(" is not")[0] for text in caplog.messages if "not safe yet" in text]
+    assert "(1 since" in caplog.text
+    assert "(4 since" in caplog.text
 
 
 async def test_emit_waits_until_it_is_safe() -> None:
@@ -305,7 +318,7 @@ async def test_a_disk_that_refuses_is_logged_and_the_swap_goes_on(caplog: pytest
         notifications = await told(transport)
 
     assert ["start", "end"] == phases(notifications)
-    assert 2 == caplog.text.count("no space")
+    assert "a start is not safe yet: no space" in caplog.text
 
 
 @pytest.mark.parametrize("phase", [0, 1])

@@ -26,6 +26,9 @@ _logger = logging.getLogger(__name__)
 BUDGET: Final = 0.25
 """Seconds that telling one phase may take from a swap, room and commit together."""
 
+_SAY_EVERY: Final = 60.0
+"""Seconds between two warnings that the outbox is slow: each of many swaps would say so."""
+
 T = TypeVar("T")
 
 
@@ -77,6 +80,8 @@ class Desk:
         self.untold = 0
         self.idle = asyncio.Event()
         self._said_closed = False
+        self._late = 0
+        self._said_late_at: float | None = None
 
     def open(self) -> None:
         """Get ready in this loop."""
@@ -95,6 +100,14 @@ class Desk:
         self._said_closed |= closed
         if self.reraise:
             raise trouble
+
+    def late(self, what: str, trouble: Exception) -> None:
+        """Log that `what` is kept, and not safe yet: once a minute at most, with how many there were."""
+        self._late += 1
+        now = self.clock.monotonic()
+        if self._said_late_at is None or now - self._said_late_at >= _SAY_EVERY:
+            _logger.warning("%s is not safe yet: %s (%d since this was last said)", what, self.masked(str(trouble)), self._late)
+            self._late, self._said_late_at = 0, now
 
     def began(self) -> None:
         """Count a swap that runs."""

@@ -82,7 +82,7 @@ class Swapping:
         try:
             await self._wait_until_safe(safe, BUDGET)
         except Exception as trouble:  # the swap is over: its own result stands
-            _logger.warning("a terminal notification is not safe yet: %s", self._desk.masked(str(trouble)))
+            self._desk.late("a terminal notification", trouble)
             if self._desk.reraise and error is None:
                 raise
 
@@ -101,7 +101,7 @@ class Swapping:
             if self._start is None or not self._start.told.taken:
                 desk.leave_untold(trouble, closed=False)
                 return
-            _logger.warning("a start is not safe yet: %s", self._desk.masked(str(trouble)))
+            desk.late("a start", trouble)
             if desk.reraise:
                 raise
 

@@ -64,7 +64,7 @@ async def test_a_peer_that_cannot_be_verified_hears_nothing(
 
     scene.proxy.divert(scene.node.tls_port)
     secure = urlsplit(scene.proxy.url)._replace(scheme="amqps", query=f"ssl_ca_file={certificates / 'ca.pem'}").geturl()
-    workload = Workload(scene.plan(emitting=secure, consuming=scene.node.url, swaps=100))
+    workload = Workload(scene.plan(emitting=secure, consuming=scene.node.url))
     async with workload.running():
         if certificate == "plain port":
             await _refused(scene, workload, scene.node.port, scene.node.tls_port, told)
@@ -134,7 +134,7 @@ async def test_a_peer_that_speaks_no_amqp_is_left(
     def told() -> bool:
         return why in caplog.text
 
-    workload = Workload(scene.plan(swaps=150))
+    workload = Workload(scene.plan())
     async with workload.running(), _server(answer) as port:
         await _refused(scene, workload, port, scene.node.port, told)
         await workload.settle()

@@ -54,6 +54,7 @@ async def delete_exchange_under_a_consumer(scene: Scene, workload: Workload) -> 
 async def resend(workload: Workload) -> None:
     """Send what is parked once more, when a probe has found out that it is routed again, after at most 30 s."""
     await passes(32)
+    workload.sent_again |= {parked.message.message_id for parked in workload.outbox.parked()}
     workload.outbox.resend()
     await until(lambda: not workload.outbox.parked(), 30, what="nothing is parked")
 

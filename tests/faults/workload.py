@@ -168,6 +168,8 @@ class Workload:
         self.parked: set[str] = set()
         self.figures: dict[str, float] = {}
         self.copies: list[Copy] = []
+        self.sent_again: set[str] = set()
+        """AMQP ids of messages that were parked, then sent again: behind what came meanwhile."""
         self.more_swaps = 0
         """That a test has run beside the load, and judged itself."""
         self.others: list[Ear] = []
@@ -366,7 +368,7 @@ class Workload:
             confirmed=self.confirmed,
             parked=self.parked,
             lost_at_exit={notification_of(entry.message.body)["message_id"] for entry in self.outbox.at_risk()},
-            refused={words[0] for words in self._ear.refused.lines()},
+            refused={words[0] for words in self._ear.refused.lines()} | self.sent_again,
             destroyed=self.destroyed,
             bound=WINDOW * faults,
             may_handle_twice=may_handle_twice,

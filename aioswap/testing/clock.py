@@ -1,4 +1,4 @@
-"""What tests of services that use aioswap need: a clock that is moved by hand."""
+"""A clock that is moved by hand."""
 
 from __future__ import annotations
 
