@@ -1,5 +1,1 @@
 """The pytest plugin. It is imported at each start of pytest, of every project beside which aioswap is installed."""
-
-from __future__ import annotations
-
-__all__: list[str] = []
