@@ -68,13 +68,18 @@ class Windows(Backlog[Kept]):
         """
         limit = min(limit, WINDOW - sum(clerk.unwritten for clerk in self._clerks if clerk.trouble is None))
         for key, tails in self._tails.items():
-            if not tails[0].loading and len(self._untaken.get(key, ())) < _PAGE:
+            if not tails[0].loading and self._needs(key, tails[0]):
                 self._load(key, tails[0])
         if limit <= 0:
             return []
         awaited = (tails[0].after for key, tails in self._tails.items() if (key == only if only else key not in skip))
         self._until = min(awaited, default=None)
         return super().take(limit, skip=skip, only=only)
+
+    def _needs(self, key: str, tail: _Tail) -> bool:
+        """Does memory run out of what stands before `tail`? What stands behind it (sent again) is waiting for it, however much."""
+        heap = self._untaken.get(key)
+        return heap is None or len(heap) < _PAGE or heap[0][0] > tail.after
 
     def _can_take(self, key: str) -> bool:
         heap = self._untaken.get(key)

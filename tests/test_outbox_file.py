@@ -221,6 +221,20 @@ async def test_sending_again_with_a_long_backlog_keeps_the_order(tmp_path: Path)
     assert [*numbers(900), "parked", *map(str, range(900, 1000))] == order
 
 
+async def test_what_waits_in_the_file_comes_first_however_much_is_sent_again(tmp_path: Path) -> None:
+    parked, waiting = [str(number) for number in range(1_000)], [str(number) for number in range(1_000, 3_000)]
+    async with file_outbox(tmp_path) as outbox:
+        await asyncio.gather(*(accept(outbox, message(name)) for name in parked))
+        async for entry in each(outbox, len(parked)):
+            outbox.park(entry, "returned")
+        await asyncio.gather(*(accept(outbox, message(name)) for name in waiting))
+        outbox.resend()
+
+        told = await relayed(outbox, at_least=len(parked) + len(waiting))
+
+    assert waiting + parked == told
+
+
 async def test_files_that_go_elsewhere_are_left_and_reported(tmp_path: Path) -> None:
     outbox = FileOutbox(tmp_path)
     await outbox.open(Clock(), destination="memory exchange=other")
