@@ -54,11 +54,11 @@ class Process:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def limit_memory(self, limited: bool) -> None:
-        """Let it have no more memory than it has now, or as much as it likes."""
+    def limit_memory(self, more: int | None) -> None:
+        """Let it have so many bytes of memory more than it has now; None: as much as it likes."""
         assert self._process is not None
         used = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-        limit = used if limited else resource.RLIM_INFINITY
+        limit = resource.RLIM_INFINITY if more is None else used + more
         resource.prlimit(self._process.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
     async def kill(self) -> None:

@@ -1,7 +1,8 @@
 """A service that swaps, in a process of its own: `python -m tests.faults.producer URL EXCHANGE FOLDER NAME RATE ON_FAILURE`.
 
 It keeps its outbox in FOLDER/outbox, and notes in FOLDER what happens, by unbuffered writes: `NAME.accepted` each id in the
-order in which the outbox took it, `NAME.safe` each id of which the caller was told that it is kept, `NAME.begun` and
+order in which the outbox took it, `NAME.safe` each id of which the caller was told that it is kept
+(health counted nothing as unsaved), `NAME.begun` and
 `NAME.ended` the instances. SIGTERM: start no more, leave in order. SIGUSR1: no descriptor is left. SIGUSR2: there are again.
 """
 
@@ -71,7 +72,7 @@ class Producer:
         result = "end"
         try:
             async with self._emitter.swapping(SwapRequest({"uuid": instance}, f"old-{number}", f"new-{number}")):
-                self._journals["safe"].note(told[0])
+                self._note_safe(told[0])
                 self._journals["begun"].note(instance)
                 await Clock().sleep(self._random.uniform(0, _LONGEST_BODY))
                 if raises:
@@ -79,8 +80,12 @@ class Producer:
                     raise LookupError(instance)
         except LookupError:
             pass
-        self._journals["safe"].note(told[1])
+        self._note_safe(told[1])
         self._journals["ended"].note(instance, result)
+
+    def _note_safe(self, message_id: str) -> None:
+        if not self._emitter.health().unsaved:
+            self._journals["safe"].note(message_id)
 
     async def run(self) -> None:
         """Swap until SIGTERM."""
