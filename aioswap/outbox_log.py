@@ -44,7 +44,8 @@ class Emptier:
         if self._bulk is None:
             if self._written >= _BYTES:
                 self._written = 0
-                self._bulk = self._thread.submit(self._do_bulk)
+                with suppress(RuntimeError):  # there is no memory for a thread: a later commit tries again
+                    self._bulk = self._thread.submit(self._do_bulk)
         elif self._bulk.done():
             self._bulk = None
             with suppress(sqlite3.Error):
