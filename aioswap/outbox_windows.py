@@ -77,7 +77,7 @@ class Windows(Backlog[Kept]):
         return super().take(limit, skip=skip, only=only)
 
     def _needs(self, key: str, tail: _Tail) -> bool:
-        """Does memory run out of what stands before `tail`? What stands behind it (sent again) is waiting for it, however much."""
+        """Does memory run out of what stands before `tail`? What stands behind it (sent again) waits for it, however much."""
         heap = self._untaken.get(key)
         return heap is None or len(heap) < _PAGE or heap[0][0] > tail.after
 

@@ -40,9 +40,7 @@ def write(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO rows VALUES (zeroblob(?))", (MUCH,))
 
 
-def test_a_thread_that_cannot_be_started_now_is_started_by_a_later_commit(
-    connection: sqlite3.Connection, tmp_path: Path
-) -> None:
+def test_a_thread_that_cannot_be_started_is_started_by_a_later_commit(connection: sqlite3.Connection, tmp_path: Path) -> None:
     emptier = Emptier(tmp_path / "file", connection)
     write(connection)
     with no_memory_for_a_thread():
