@@ -272,6 +272,8 @@ class Proxy:
         self.accepted = 0
         self.sent: list[bytearray] = []
         """What each connection wrote to the broker."""
+        self.heard = 0
+        """Bytes that brokers wrote."""
         self.port = 0
 
     @property
@@ -387,6 +389,8 @@ class Proxy:
             while data := await source.read(1 << 16):
                 if self._recording:
                     record += data
+                if direction is Direction.DOWN:
+                    self.heard += len(data)
                 await link.until_open(self._flow[direction])
                 if direction in self.dropping:
                     continue

@@ -60,6 +60,8 @@ class Session:
         self.clock = clock
         self.cause: TransportError | None = None
         """Why it ended; None: it has not."""
+        self.heard_at: float | None = None
+        """When the broker last said something, in monotonic seconds; None: the way does not see it."""
         self.changed = asyncio.Event()
         """Set when it is lost; its user may set and clear it for other news."""
         self.on_blocked: Callable[[], None] = lambda: None
@@ -98,6 +100,10 @@ class Session:
         """Note that the broker stops taking messages, and why, or takes them again (None)."""
         self._blocked = blocked
         self.on_blocked()
+
+    def heard(self) -> None:
+        """Note that the broker is there."""
+        self.heard_at = self.clock.monotonic()
 
     def drop(self, cause: TransportError) -> None:
         """End the connection at once, because of `cause`."""

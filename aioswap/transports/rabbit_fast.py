@@ -57,7 +57,7 @@ class FastWay:
 
     def __init__(self, owner: Owner, login: Login, driver: Driver) -> None:
         self._owner = owner
-        self._factory = Factory(owner.where, login.tls, owner.lost, owner.set_blocked)
+        self._factory = Factory(owner.where, login.tls, owner.lost, owner.set_blocked, owner.heard)
         self._frame_max = 0
         url = driver_url(login.address, login.heartbeat)
         self.connection = driver.connection(url, ssl_context=login.tls, client_properties=dict(login.client))

@@ -120,6 +120,7 @@ class Frames(asyncio.StreamReaderProtocol):
         where: the broker, without its password, for errors.
         lost: called once, with the first cause, when the connection ends.
         blocked: called with the broker's reason when it stops taking messages, with None when it takes them again.
+        heard: called whenever the broker has said something.
     """
 
     def __init__(
@@ -128,11 +129,13 @@ class Frames(asyncio.StreamReaderProtocol):
         where: str,
         lost: Callable[[TransportError], None],
         blocked: Callable[[str | None], None],
+        heard: Callable[[], None],
     ) -> None:
         super().__init__(reader)
         self._where = where
         self._lost = lost
         self._blocked = blocked
+        self._heard = heard
         self._channels: dict[int, ChannelFrames] = {}
         self._rest = b""
         self._now = asyncio.get_running_loop().time
@@ -158,6 +161,7 @@ class Frames(asyncio.StreamReaderProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what is for the channels that are watched, and give aiormq the rest, whole frames in their order."""
+        self._heard()
         if self._rest:
             data = self._rest + data
         at, end, untouched = 0, len(data), 0
@@ -228,15 +232,16 @@ class Factory:
         tls: ssl.SSLContext | None,
         lost: Callable[[TransportError], None],
         blocked: Callable[[str | None], None],
+        heard: Callable[[], None],
     ) -> None:
-        self._where, self._tls, self._lost, self._blocked = where, tls, lost, blocked
+        self._where, self._tls, self._lost, self._blocked, self._heard = where, tls, lost, blocked, heard
         self.frames: Frames | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect. aiormq's own arguments are not needed: the TLS context is known."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
-        self.frames = frames = Frames(reader, self._where, self._lost, self._blocked)
+        self.frames = frames = Frames(reader, self._where, self._lost, self._blocked, self._heard)
         shutdown = _SHUTDOWN_SECONDS if self._tls is not None else None
         assert url.host is not None
         assert url.port is not None

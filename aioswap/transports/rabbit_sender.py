@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import takewhile
+from typing import Final
 
 from aioswap.clock import Timer
 from aioswap.errors import TransportError
@@ -22,6 +23,11 @@ from aioswap.transports.rabbit_way import Publisher
 from aioswap.transports.topology import QueueDeclaration
 
 __all__ = ["RabbitSender"]
+
+_CONFIRM_SECONDS: Final = 30.0
+"""Within this time a broker that is alive confirms."""
+
+_LOOK_AGAIN: Final = 1.0
 
 
 class RabbitSender:
@@ -221,10 +227,19 @@ class RabbitSender:
                 return
 
     def _watch(self) -> None:
-        """While something is pending, make sure that confirms come: a connection without any for 10 seconds is dropped."""
+        """While something is pending, make sure that confirms come: see `_patience`."""
         if self._watchdog is None:
             left = self._progress + ANSWER_SECONDS - self._clock.monotonic()
-            self._watchdog = self._clock.call_later(left, self._check_progress)
+            self._watchdog = self._clock.call_later(max(left, _LOOK_AGAIN), self._check_progress)
+
+    def _patience(self, session: Session, now: float) -> float:
+        """Return the seconds without a confirm after which `session` is dropped.
+
+        A broker that is silent as well is gone. One that speaks waits for others itself: a quorum queue whose leader stands
+        still is led by another node in about 10 seconds, and whoever connects anew meanwhile begins with the old leader.
+        """
+        speaks = session.heard_at is not None and now - session.heard_at < ANSWER_SECONDS
+        return _CONFIRM_SECONDS if speaks else ANSWER_SECONDS
 
     def _check_progress(self) -> None:
         self._watchdog = None
@@ -233,7 +248,9 @@ class RabbitSender:
             return
         if session.blocked is not None:
             self._progress = self._clock.monotonic()
-        if self._clock.monotonic() - self._progress < ANSWER_SECONDS:
+        now = self._clock.monotonic()
+        patience = self._patience(session, now)
+        if now - self._progress < patience:
             self._watch()
             return
-        session.drop(TransportError(f"{session.where}: no confirm for {ANSWER_SECONDS:.0f} seconds; it is connected again"))
+        session.drop(TransportError(f"{session.where}: no confirm for {patience:.0f} seconds; it is connected again"))

@@ -65,6 +65,10 @@ class Owner(Protocol):
         """The broker stops taking messages, and why, or takes them again (None)."""
         ...
 
+    def heard(self) -> None:
+        """The broker has said something, a heartbeat at least. A way that does not see it never tells."""
+        ...
+
 
 class Answers(Protocol):
     """Takes what the broker says of messages that were numbered from 1 on."""

@@ -26,10 +26,14 @@ class _Peer:
         self.reader = asyncio.StreamReader()
         self.lost: list[TransportError] = []
         self.blocked: list[str | None] = []
-        self.frames = Frames(self.reader, "here", self.lost.append, self.blocked.append)
+        self.heard = 0
+        self.frames = Frames(self.reader, "here", self.lost.append, self.blocked.append, self._heard)
         self.deliveries: list[tuple[bytes, bytes]] = []
         self.acks: list[bytes] = []
         self.frames.watch(1, ChannelFrames(contents={DELIVER: self._delivered}, methods={ACK: self._acked}))
+
+    def _heard(self) -> None:
+        self.heard += 1
 
     def _delivered(self, arguments: bytes, properties: bytes, body: bytes) -> None:
         self.deliveries.append((properties, body))
@@ -46,6 +50,13 @@ class _Peer:
 @pytest.fixture
 async def peer() -> _Peer:
     return _Peer()
+
+
+async def test_whatever_the_broker_says_is_heard(peer: _Peer) -> None:
+    for data in (_HEARTBEAT, _delivery(b"x"), _HEARTBEAT[:4], _HEARTBEAT[4:]):
+        peer.frames.data_received(data)
+
+    assert 4 == peer.heard
 
 
 def _deliver(channel: int = 1) -> bytes:

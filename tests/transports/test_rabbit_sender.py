@@ -292,6 +292,52 @@ async def test_a_broker_that_confirms_nothing_for_ten_seconds_is_dropped(amqp_ur
     assert [CONFIRMED] == answers
 
 
+async def test_a_broker_that_is_heard_is_given_up_when_it_is_heard_no_more(amqp_url: str) -> None:
+    clock = ManualClock()
+    async with (
+        rabbit_driver(f"{amqp_url}?heartbeat=4", clock=clock) as driver,
+        driver.transport as transport,
+        transport.sender("s") as sender,
+    ):
+        await sender.ready()
+        driver.proxy.hold(Direction.UP)
+        future = sender.send(message(b"x"))
+        await clock.advance(9)
+        heard = driver.proxy.heard
+        await until(lambda: driver.proxy.heard > heard)  # a heartbeat
+        await driver.proxy.settled()
+        await clock.advance(9)
+        waiting = not future.done()
+        await clock.advance(2)  # silent since the ninth second
+        error = await _error(future)
+
+    assert waiting
+    assert "no confirm for 10 seconds" in error
+
+
+async def test_a_broker_that_is_heard_has_thirty_seconds_at_most(amqp_url: str) -> None:
+    clock = ManualClock()
+    async with (
+        rabbit_driver(f"{amqp_url}?heartbeat=4", clock=clock) as driver,
+        driver.transport as transport,
+        transport.sender("s") as sender,
+    ):
+        await sender.ready()
+        driver.proxy.hold(Direction.UP)
+        future = sender.send(message(b"x"))
+        for _ in range(3):
+            await clock.advance(9)
+            heard = driver.proxy.heard
+            await until(lambda heard=heard: driver.proxy.heard > heard)  # type: ignore[misc]  # a heartbeat
+            await driver.proxy.settled()
+        waiting = not future.done()
+        await clock.advance(3)
+        error = await _error(future)
+
+    assert waiting
+    assert "no confirm for 30 seconds" in error
+
+
 async def test_slow_confirms_are_waited_for_as_long_as_some_come(amqp_url: str, fast: bool) -> None:
     clock = ManualClock()
     async with (
