@@ -118,9 +118,12 @@ class Node:
         certificates: where `make_certificates` has been. The node speaks TLS on a second port, `tls_port`, and asks clients
             for a certificate without insisting.
         peer: a node with the same cookie, whose cluster this one joins when it starts for the first time.
+        tick: seconds after which a node of the same cluster that stands still counts as down; RabbitMQ's own default is 60.
     """
 
-    def __init__(self, folder: Path, scripts: Path, certificates: Path, *, peer: Node | None = None) -> None:
+    def __init__(
+        self, folder: Path, scripts: Path, certificates: Path, *, peer: Node | None = None, tick: int | None = None
+    ) -> None:
         self.port, self.tls_port, distribution, epmd = free_ports(4)
         self._epmd: int = epmd if peer is None else peer._epmd
         self.name = f"aioswap{self.port}@localhost"
@@ -142,6 +145,10 @@ class Node:
                 "cluster_formation.peer_discovery_backend = classic_config",
                 f"cluster_formation.classic_config.nodes.1 = {peer.name}",
             ]
+        network = "-kernel inet_dist_use_interface {127,0,0,1}"
+        if tick is not None:
+            lines += ["cluster_partition_handling = pause_minority"]
+            network += f" net_ticktime {tick}"
         (folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
         (folder / "enabled_plugins").write_text("[].\n")
         self._environment = {
@@ -159,7 +166,7 @@ class Node:
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": network,
             "RABBITMQ_CTL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from tests.broker import Node
 
-__all__ = ["Cluster"]
+__all__ = ["TICK", "Cluster"]
+
+TICK = 4
+"""Seconds after which the other nodes give up one that stands still. With RabbitMQ's default of 60 they wait for it as long."""
 
 
 class Cluster:
@@ -27,7 +30,7 @@ class Cluster:
             cookie = own / ".erlang.cookie"
             cookie.write_text("AIOSWAPTESTS")
             cookie.chmod(0o400)
-            self.nodes.append(Node(own, scripts, certificates, peer=self.nodes[0] if self.nodes else None))
+            self.nodes.append(Node(own, scripts, certificates, peer=self.nodes[0] if self.nodes else None, tick=TICK))
 
     @property
     def url(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 from aioswap.transports.topology import pool_queue
 from tests.broker import Node
 from tests.faults.book import Book
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import TICK, Cluster
 from tests.faults.kit import judge
 from tests.faults.load import passes, until
 from tests.faults.workload import Plan, Workload
@@ -47,6 +47,7 @@ async def freeze(node: Node, workload: Workload) -> None:
         await passes(10)
     finally:
         node.resume()
+    await passes(10)  # it finds out that it was left, and joins again
 
 
 @pytest.mark.fault(23)
@@ -68,5 +69,5 @@ async def test_a_cluster_that_loses_its_leader_loses_nothing(
         await until(lambda: workload.consumer.health().link.connected, what="the consumer is connected")
     workload.figures.clear()
     workload.figures["longest time without a confirm, median"] = statistics.median(gaps)
-    what = "SIGKILL of" if strike is kill else "SIGSTOP for 10 s and more of"
+    what = "SIGKILL of" if strike is kill else f"net_ticktime {TICK}, SIGSTOP for 10 s and more of"
     judge(book, workload, 23, f"{what} the leader of a quorum queue, {TIMES} times", faults=2 * TIMES)
