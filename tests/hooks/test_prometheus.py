@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -345,6 +347,15 @@ def test_names_and_units_are_as_prometheus_wants_them() -> None:
         for family in families
         if ("duration" in family.name or "age" in family.name.split("_")) and not family.name.endswith("_seconds")
     ]
+
+
+def test_the_guide_lists_every_metric() -> None:
+    hook = PrometheusHook()
+    hook.watch(_Says(EmitterHealth()), _Says(ConsumerHealth(queue_depth=0)), _Says(TrackerHealth()))
+    families = {family.name + "_total" * (family.type == "counter") for family in hook.registry.collect()}
+    page = Path(__file__).parents[2] / "docs" / "guides" / "telemetry.md"
+
+    assert families == set(re.findall(r"^\| `(aioswap_\w+)` \|", page.read_text(), re.MULTILINE))
 
 
 async def test_what_a_watched_thing_raises_reaches_neither_emitting_nor_consuming() -> None:
