@@ -14,10 +14,12 @@ transport = MemoryTransport()
 consumer = Consumer(transport, pool="pager", hooks=[hook])
 emitter = Emitter(transport, host="compute-1", hooks=[hook])
 hook.watch(emitter, consumer)
+paged = asyncio.Event()
 
 
 @consumer.on(volume_swap.error, name="page")
 async def page(notification: Notification[Any]) -> None:
+    paged.set()
     raise Reject("nobody is on call")
 
 
@@ -28,10 +30,9 @@ async def main() -> None:
                 async with emitter.swapping(SwapRequest({"uuid": server}, "old", "new")):
                     if error is not None:
                         raise error
-        while not consumer.health().dead_letters:
-            await asyncio.sleep(0.01)
-        # a real service: prometheus_client.start_http_server(9100, addr="127.0.0.1", registry=hook.registry)
-        print(generate_latest(hook.registry).decode())
+        await paged.wait()
+    # a real service: prometheus_client.start_http_server(9100, addr="127.0.0.1", registry=hook.registry)
+    print(generate_latest(hook.registry).decode())
 
 
 if __name__ == "__main__":
