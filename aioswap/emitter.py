@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, ParamSpec, Protocol, Self, TypeVar, over
 from aioswap.clock import Clock
 from aioswap.context import ContextSource, RequestContext, current_context
 from aioswap.emitting.desk import Desk
+from aioswap.emitting.observed import Observed
 from aioswap.emitting.request import SwapRequest, describe_by_name, require_coroutine_function, require_describe
 from aioswap.emitting.swapping import Swapping
 from aioswap.errors import OutboxFull
@@ -61,7 +62,7 @@ class Emitter:
         topics: one message of each notification goes to each.
         pin: the payload version to write, 1.0 to 1.9; nested objects follow it.
         on_failure: "log": a failure of telling is logged and counted; "raise": it is also raised. The body's exception wins.
-        hooks: told of each emit and publish.
+        hooks: told of each swap, emit and publish.
         mask: takes secrets that only you know out of a fault's texts, after the built-in masking, and out of what is logged of
             errors. It must be quick. A text that it fails at is left out.
         clock: the time; tests give their own.
@@ -242,13 +243,14 @@ class Emitter:
             lost_at_exit=self._lost_at_exit,
         )
 
-    def _swapping(self, describe: Callable[[], SwapRequest]) -> Swapping:
+    def _swapping(self, describe: Callable[[], SwapRequest]) -> Swapping | Observed:
         untold = "this emitter is closing" if self._closing else None
         try:
             self._opened.check()
         except RuntimeError as error:
             untold = str(error)
-        return Swapping(self._desk, describe, untold)
+        swapping = Swapping(self._desk, describe, untold)
+        return Observed(swapping, self._hooks) if self._hooks else swapping
 
     def _decorated(
         self,

@@ -81,6 +81,10 @@ class TrackerHealth:
     """Foreign notifications, acknowledged."""
     unreadable: int = 0
     """Deliveries that might have said something and could not be read: logged and acknowledged."""
+    running: int = 0
+    """Swaps that run, as last seen. Stuck ones are not among them."""
+    stuck: int = 0
+    """Swaps that run for longer than the tracker's `stuck_after`, as last seen."""
     evicted: int = 0
     """Attempts that memory has forgotten to make room. The history, if there is one, still knows them."""
     unsaved: int = 0

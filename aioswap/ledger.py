@@ -6,7 +6,8 @@ What a verdict is stands in `aioswap.attempts`; here is what is kept, for how lo
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -146,6 +147,11 @@ class SwapLedger:
             raise ValueError(f"older_than={older_than!r}: give seconds, 0 to {_LONGEST:.0f}")
         limit = self._stuck_after if older_than is None else timedelta(seconds=older_than)
         return self._shown(self._unfinished(now, limit, SwapState.STUCK), now, limit)
+
+    def unfinished(self) -> Mapping[SwapState, int]:
+        """Return how many attempts run and how many are stuck, as was told last: `tick` notes what time changes. Cheap."""
+        told = (self._numbered[number].told[name].state for number, name in tuple(self._open))
+        return Counter(told)
 
     def find(
         self,

@@ -19,7 +19,7 @@ from aioswap.history import SwapHistory
 from aioswap.hooks import Hook, Hooks
 from aioswap.ledger import SwapLedger
 from aioswap.opened import Opened
-from aioswap.swaps import Criteria, Swap
+from aioswap.swaps import Criteria, Swap, SwapState
 from aioswap.tracking.alerts import Alerts
 from aioswap.tracking.answers import same_attempt
 from aioswap.tracking.changes import Changes
@@ -62,7 +62,7 @@ class SwapTracker:
         topics: at least one. Of each, info and error are heard: Nova tells nothing of swaps by another priority.
         start_timeout: seconds that opening may take, on each transport.
         clock: the time; tests give their own.
-        hooks: told of each receive.
+        hooks: told of each receive, and of each swap that is over, once.
 
     Raises:
         ValueError: one of the values is out of range.
@@ -327,12 +327,14 @@ class SwapTracker:
 
     def health(self) -> TrackerHealth:
         """Return how it is now, or how it was when it was left. Cheap."""
-        session, history = self._session, self._history
+        session, history, unfinished = self._session, self._history, self._ledger.unfinished()
         return TrackerHealth(
             links=() if session is None else tuple(ear.receiver.health for ear in session.ears),
             received=self._shared.received,
             skipped=self._shared.skipped + (0 if session is None else session.skipped),
             unreadable=self._shared.unreadable,
+            running=unfinished.get(SwapState.RUNNING, 0),
+            stuck=unfinished.get(SwapState.STUCK, 0),
             evicted=self._ledger.evicted,
             unsaved=0 if history is None else history.unsaved,
             lost=0 if history is None else history.lost,

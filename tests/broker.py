@@ -13,13 +13,13 @@ import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import urlsplit
+
+from tests.packages import apt_install, succeeds
 
 __all__ = ["NO_BROKER", "Direction", "Node", "Proxy", "free_ports", "install", "make_certificates", "server_folder"]
 
@@ -31,7 +31,6 @@ NO_BROKER: Final = (
 )
 _START_SECONDS: Final = 120.0
 _TURNS: Final = 200
-_POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 
 def server_folder() -> Path | None:
@@ -44,42 +43,8 @@ def server_folder() -> Path | None:
 
 
 def install() -> Path | None:
-    """Install RabbitMQ with apt-get, without starting its service, and return the folder of its scripts; None: impossible."""
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    apt = shutil.which("apt-get")
-    if apt is None or (as_root and not _succeeds([*as_root, "true"])):
-        return None
-    with _no_services(as_root):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        lock = ["-o", "DPkg::Lock::Timeout=300"]
-        _succeeds([*as_root, apt, *lock, "update", "--quiet"], environment)
-        _succeeds(
-            [*as_root, apt, *lock, "install", "--yes", "--quiet", "--no-install-recommends", "rabbitmq-server"], environment
-        )
-    return server_folder()
-
-
-@contextlib.contextmanager
-def _no_services(as_root: list[str]) -> Iterator[None]:
-    """Debian's packages start their services at once, unless a policy says no: lend them one (invoke-rc.d(8))."""
-    if _POLICY.exists():
-        yield
-        return
-    with tempfile.NamedTemporaryFile("w", suffix="policy") as policy:
-        policy.write("#!/bin/sh\nexit 101\n")
-        policy.flush()
-        _succeeds([*as_root, "install", "-m", "755", policy.name, str(_POLICY)])
-    try:
-        yield
-    finally:
-        _succeeds([*as_root, "rm", "-f", str(_POLICY)])
-
-
-def _succeeds(command: list[str], environment: dict[str, str] | None = None) -> bool:
-    try:
-        return subprocess.run(command, env=environment, capture_output=True, timeout=600, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    """Install RabbitMQ, without starting its service, and return the folder of its scripts; None: impossible."""
+    return server_folder() if apt_install("rabbitmq-server") else None
 
 
 def make_certificates(folder: Path) -> None:
@@ -210,7 +175,7 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 self.resume()
             self.stop()
-        _succeeds(["epmd", "-port", str(self._epmd), "-kill"], self._environment)
+        succeeds(["epmd", "-port", str(self._epmd), "-kill"], self._environment)
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl, about 2 seconds, and return what it writes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from aioswap.transports.base import Subscription
@@ -20,9 +20,9 @@ DEADLINE = 20.0
 POOL = "witness"
 
 
-async def declare(transport: MemoryTransport) -> None:
+async def declare(transport: MemoryTransport, topics: Sequence[str] = ("versioned_notifications",)) -> None:
     """Bind the witness's queue, in an opened transport."""
-    async with transport.receiver(Subscription(pool=POOL), lambda delivery: delivery.requeue(), label="witness"):
+    async with transport.receiver(Subscription(pool=POOL, topics=topics), lambda delivery: delivery.requeue(), label="witness"):
         pass
 
 

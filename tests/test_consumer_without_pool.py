@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from aioswap.consumer import Consumer
+from aioswap.hooks import Operation, OperationKind
 from aioswap.outcomes import Reject, Retry, RetryPolicy
 from aioswap.wire.events import volume_swap
 from tests.consumer_kit import START, Bus, Script, notification_body, until
@@ -79,7 +80,16 @@ async def test_a_rejected_or_unreadable_one_is_logged_and_counted(
 
 
 async def test_what_finds_no_room_for_a_retry_is_a_dead_letter(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
-    consumer = Consumer(bus.transport, prefetch=2000, clock=bus.clock)
+    settled: list[str] = []
+
+    class Watch:
+        def started(self, operation: Operation, /) -> None: ...
+
+        def finished(self, operation: Operation, /) -> None:
+            if operation.kind is OperationKind.SETTLE:
+                settled.append(operation.outcome)
+
+    consumer = Consumer(bus.transport, prefetch=2000, clock=bus.clock, hooks=[Watch()])
     consumer.on(volume_swap.end)(Script(*(Retry(after=5) for _ in range(1001))).handle)
     async with bus.opened(), consumer.running():
         for _ in range(1001):
@@ -90,6 +100,7 @@ async def test_what_finds_no_room_for_a_retry_is_a_dead_letter(bus: Bus, caplog:
         await until(lambda: consumer.health().handled == 1000)
 
     assert (1000, 1) == (full.retried, full.dead_letters)
+    assert ["retry"] * 1000 + ["reject"] + ["ack"] * 1000 == settled
     assert "there is no room for it" in caplog.text
 
 

@@ -683,9 +683,10 @@ async def test_hooks_see_each_emit_and_may_add_headers() -> None:
     assert [
         ("emit", "instance.volume_swap.start", "accepted"),
         ("emit", "instance.volume_swap.end", "accepted"),
-    ] == recorder.seen[:2]
+        ("swap", None, "succeeded"),
+    ] == recorder.seen[:3]
     assert [{"traceparent": "00-1"}] * 2 == headers
-    assert [("publish", None, "confirmed")] * 2 == recorder.seen[2:]
+    assert [("publish", None, "confirmed")] * 2 == recorder.seen[3:]
 
 
 async def test_hooks_see_what_was_not_accepted() -> None:

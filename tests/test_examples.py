@@ -16,6 +16,12 @@ _PRINTED = {
         "stuck on compute-1: vol-1 -> vol-2 of server-1",
         "after all: succeeded late",
     },
+    "count_swaps": {
+        'aioswap_swap_duration_seconds_count{outcome="succeeded"} 2.0',
+        'aioswap_swap_duration_seconds_count{outcome="failed"} 1.0',
+        'aioswap_dead_letters_total{event_type="instance.volume_swap.error"} 1.0',
+        "aioswap_outbox_messages 0.0",
+    },
     "fake_hypervisor": {
         "fine instance.volume_swap.end",
         "full instance.volume_swap.error OSError",

@@ -83,6 +83,17 @@ def test_running_and_stuck_share_what_is_not_finished(ledger: SwapLedger) -> Non
     assert [] == ledger.stuck(at(9))
 
 
+def test_unfinished_counts_what_was_told_last() -> None:
+    ledger = SwapLedger(stuck_after=60)
+    nothing = ledger.unfinished()
+    for number in range(3):
+        swap_once(ledger, number, end=number == 2)
+    running = ledger.unfinished()
+    ledger.tick(at(60))
+
+    assert ({}, {RUNNING: 2}, {RUNNING: 1, STUCK: 1}) == (nothing, running, ledger.unfinished())
+
+
 def test_stuck_takes_another_limit(ledger: SwapLedger) -> None:
     stuck = ledger.stuck(at(7), older_than=5)
 

@@ -338,9 +338,9 @@ async def test_a_timer_that_is_a_little_early_counts(air: Air) -> None:
     async with air.opened(), tracker:
         await air.say(swap_event("start"))
         await clock.advance(3.00005)
-        told = tracker._shared.alerts._told
+        health = tracker.health()
 
-    assert 1 == len(told)
+    assert (0, 1) == (health.running, health.stuck)
 
 
 # what it hears and can't use
@@ -418,11 +418,10 @@ async def test_hooks_are_told_of_each_receive(air: Air) -> None:
         await air.publish(b"instance.volume_swap.end")
         await air.clock.advance(0)
 
-    assert [("receive", "wanted"), ("receive", "skipped"), ("receive", "unreadable")] == [
-        (operation.kind, operation.outcome) for operation in watcher.operations
-    ]
-    assert ["the-id", "the-id", None] == [operation.message_id for operation in watcher.operations]
-    assert len(encode(end)) == watcher.operations[0].size
+    received = [operation for operation in watcher.operations if operation.kind == "receive"]
+    assert ["wanted", "skipped", "unreadable"] == [operation.outcome for operation in received]
+    assert ["the-id", "the-id", None] == [operation.message_id for operation in received]
+    assert len(encode(end)) == received[0].size
 
 
 async def test_opening_takes_no_longer_than_it_is_given(air: Air) -> None:

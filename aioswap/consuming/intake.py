@@ -129,7 +129,9 @@ class Intake:
             await self.lanes.close()
         finally:
             if self._copies is not None:
-                self.counts.dead_letters += self._copies.close()
+                for case in self._copies.close():
+                    self.counts.dead_letters += 1
+                    self._end(self._begin(OperationKind.SETTLE, case), Reject("left before its retry"), None)
             self.counts.in_flight = 0
 
     def _receive(self, delivery: Delivery) -> tuple[str, Notification[Any] | None]:
@@ -184,7 +186,7 @@ class Intake:
                 raise asyncio.CancelledError
         operation = self._begin(OperationKind.SETTLE, case)
         try:
-            await self._settle(case, trail, outcome)
+            outcome = await self._settle(case, trail, outcome)
         except BaseException as error:
             self._end(operation, None, error)
             raise
@@ -211,8 +213,8 @@ class Intake:
         told += [(name, Reject("there is no such handler any more")) for name in owed or () if name not in known]
         return combine(case.trail, told)
 
-    async def _settle(self, case: Case, trail: Trail, outcome: Outcome) -> None:
-        """Make sure of what is not done, remember, acknowledge: in this order."""
+    async def _settle(self, case: Case, trail: Trail, outcome: Outcome) -> Outcome:
+        """Make sure of what is not done, remember, acknowledge: in this order. Return what has become of it."""
         assert self._copies is not None
         if isinstance(outcome, Ack):
             self.counts.handled += 1
@@ -224,12 +226,15 @@ class Intake:
             else:
                 if isinstance(outcome, Reject):
                     await self._copies.dead_letter(case, trail, str(outcome))
+                else:
+                    outcome = Reject("there was no room for a retry")
                 self.counts.dead_letters += 1
         self._copies.done(case)
         self._seen.add(case.key)
         self._in_flight.pop(case.key, None)
         for delivery in case.unsettled:
             self._acknowledge(delivery)
+        return outcome
 
     def _failed(self, case: Case, error: BaseException) -> None:
         """Note what ended the task of `case`: its deliveries stay unsettled, and come again with the next connection."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeAlias
@@ -88,8 +88,8 @@ class Copies(Protocol):
         """Forget `case`: it is settled."""
         ...
 
-    def close(self) -> int:
-        """Stop; return how many became dead letters by it."""
+    def close(self) -> Iterable[Case]:
+        """Stop; return what became dead letters by it."""
         ...
 
 
@@ -133,9 +133,9 @@ class BrokerCopies:
     def done(self, case: Case) -> None:
         """Do nothing: the broker keeps the copies, not this."""
 
-    def close(self) -> int:
+    def close(self) -> Iterable[Case]:
         """Do nothing, for the same reason."""
-        return 0
+        return ()
 
     async def _confirmed(self, copy: Message) -> None:
         delay = _FIRST_DELAY
@@ -214,12 +214,12 @@ class MemoryCopies:
         """Forget a case that is settled."""
         self._kept.pop(case.key, None)
 
-    def close(self) -> int:
+    def close(self) -> Iterable[Case]:
         """Log what still waits as dead letters."""
+        lost = tuple(case for case, _ in self._kept.values())
         for case, timer in self._kept.values():
             timer.cancel()
             _lost(case, "the consumer was left before its retry")
-        lost = len(self._kept)
         self._kept.clear()
         return lost
 

@@ -14,6 +14,7 @@ from aioswap.context import RequestContext
 from aioswap.errors import OutboxFull
 from aioswap.hooks import Hooks, Operation, OperationKind
 from aioswap.transports.base import MAX_BODY, Message, Outbox, Reservation
+from aioswap.transports.limits import impossible
 from aioswap.wire.envelope import encode
 from aioswap.wire.events import EventType
 from aioswap.wire.faults import Mask, mask
@@ -153,7 +154,13 @@ class Desk:
         Raises:
             OutboxFull: there is no room now.
         """
-        safe = self.outbox.accept(*told.messages, opens=opens, closes=closes)
+        try:
+            safe = self.outbox.accept(*told.messages, opens=opens, closes=closes)
+        except OutboxFull:
+            raise  # its turn may come
+        except Exception as error:
+            self._finished(told.operation, "failed", error)
+            raise
         told.taken = True
         self._finished(told.operation, "accepted", None)
         return safe
@@ -179,7 +186,7 @@ class Desk:
         return turn.result()
 
     def _messages(self, notification: Notification[Any], operation: Operation | None) -> list[Message]:
-        headers = operation.headers if operation is not None else {}
+        headers = {} if operation is None else _sendable(operation)
         priority = notification.priority.lower()
         copies = [notification]
         copies += [replace(notification, unique_id=os.urandom(16).hex()) for _ in self.topics[1:]]
@@ -194,7 +201,12 @@ class Desk:
         return messages
 
     def _started(self, notification: Notification[Any]) -> Operation:
-        operation = Operation(kind=OperationKind.EMIT, event_type=notification.event_type, message_id=notification.message_id)
+        operation = Operation(
+            kind=OperationKind.EMIT,
+            event_type=notification.event_type,
+            message_id=notification.message_id,
+            routing_key=f"{self.topics[0]}.{notification.priority.lower()}",
+        )
         self.hooks.started(operation)
         return operation
 
@@ -203,3 +215,16 @@ class Desk:
             operation.outcome = outcome
             operation.error = error
             self.hooks.finished(operation)
+
+
+def _sendable(operation: Operation) -> dict[str, Any]:
+    """Return the headers that hooks have added; none if they can't be sent: the notification would be parked for them."""
+    try:
+        headers = dict(operation.headers)
+        refusal = impossible(Message(routing_key="", body=b"", message_id="", headers=headers)) if headers else None
+    except Exception as error:  # an observer's fault must not touch what it observes
+        headers, refusal = {}, ValueError(f"{type(error).__name__} while they were read")
+    if refusal is None:
+        return headers
+    _logger.error("the headers that hooks have added to %s are left out: %s", operation.event_type, refusal)
+    return {}

@@ -50,6 +50,14 @@ class Swapping:
         self._untold = untold
         self._start: _Start | None = None
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """The ids of the swap, if its start was written: `instance`, `old_volume_id`, `new_volume_id`."""
+        if self._start is None:
+            return {}
+        known = self._start.told.notification.payload
+        return {"instance": known.uuid, "old_volume_id": known.old_volume_id, "new_volume_id": known.new_volume_id}
+
     async def __aenter__(self) -> None:
         """Tell `.start`. Cancelled after it was accepted, `.error` is told too before the cancellation goes on."""
         if self._untold is not None:

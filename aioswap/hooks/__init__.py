@@ -1,13 +1,14 @@
 """Observation: what a hook is told. The hooks themselves are this package's modules.
 
-Five operations: emit (a notification is accepted by the outbox), publish (one of its messages is confirmed or refused),
-receive (a delivery is parsed), handle (one handler runs), settle (the delivery is acknowledged, retried or dead-lettered).
+Seven operations: swap (a coroutine that swaps runs, told or not), emit (a notification is accepted by the outbox), publish (one
+of its messages is confirmed or refused), receive (a delivery is parsed), handle (one handler runs), settle (the delivery is
+acknowledged, retried or dead-lettered), track (a tracked swap is over).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -20,13 +21,15 @@ _logger = logging.getLogger(__name__)
 
 
 class OperationKind(StrEnum):
-    """The five operations."""
+    """The seven operations."""
 
+    SWAP = "swap"
     EMIT = "emit"
     PUBLISH = "publish"
     RECEIVE = "receive"
     HANDLE = "handle"
     SETTLE = "settle"
+    TRACK = "track"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -38,16 +41,23 @@ class Operation:
     message_id: str | None = None
     """The notification's identity (for publish: the AMQP `message_id`)."""
     routing_key: str | None = None
+    """For emit: that of its first topic."""
     pool: str | None = None
     handler: str | None = None
     attempt: int = 0
     size: int = 0
     """Bytes of the body."""
     headers: dict[str, Any] = field(default_factory=dict, repr=False)
-    """AMQP headers. A hook may add to those of an emit in `started`: they travel with each of its messages."""
+    """AMQP headers. A hook may add to those of an emit in `started`: they travel with each of its messages, with copies for a
+    retry and with dead letters. What can't be sent as a header is left out, all of it."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """`instance`, `old_volume_id` and `new_volume_id` of a swap that was told, and of a tracked one. Set before `finished`."""
+    seconds: float | None = None
+    """Of a tracked swap: from start to finish by its publisher's clock. None: not known."""
     outcome: str = ""
-    """emit: accepted, untold, failed; publish: confirmed, returned, nacked, unconfirmed; receive: wanted, skipped,
-    duplicate, unreadable; handle and settle: ack, retry, reject. Set before `finished`."""
+    """swap and track: succeeded, failed; emit: accepted, untold, failed; publish: confirmed, returned, nacked, unconfirmed;
+    receive: wanted, skipped, duplicate, unreadable; handle: ack, retry, reject; settle: ack, retry, or reject for a dead
+    letter. Set before `finished`; empty: it was cut off."""
     error: BaseException | None = field(default=None, repr=False)
     """What was raised. Its text may hold a secret: it is not in the operation's repr."""
     notes: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -61,7 +71,10 @@ class Hook(Protocol):
         """Tell that the operation is about to start."""
 
     def finished(self, operation: Operation, /) -> None:
-        """Tell that it is over, with `outcome` and `error`. Runs in the same task for all but publish."""
+        """Tell that it is over, with `outcome` and `error`.
+
+        It runs in the same task as `started`, but for publish, and for a swap whose `async with` another task leaves.
+        """
 
 
 class Hooks:

@@ -16,7 +16,7 @@ DRIVERS: Final = ("aio_pika", "aiormq", "pamqp")
 _OWN_REPR: Final = ("Connection", "Channel", "Exchange", "Queue")
 """How the names of the driver's classes end whose repr tells where, and no content."""
 
-_FINE: Final = frozenset({"accepted", "confirmed", "wanted", "duplicate", "skipped", "ack"})
+_FINE: Final = frozenset({"succeeded", "accepted", "confirmed", "wanted", "duplicate", "skipped", "ack"})
 
 
 class LoggingHook:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from aioswap.clock import Clock
 from aioswap.swaps import Swap
+from aioswap.tracking.answers import Once
 from aioswap.wire.faults import traceback_of
 
 __all__ = ["AlertFunction", "Alerts"]
@@ -33,9 +34,8 @@ class Alerts:
 
     def __init__(self, clock: Clock, keep: int) -> None:
         self._clock = clock
-        self._keep = keep
         self._functions: list[AlertFunction] = []
-        self._told: dict[tuple[str | None, ...], None] = {}
+        self._told = Once(keep)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore()
 
@@ -55,13 +55,7 @@ class Alerts:
 
     def note(self, swap: Swap) -> bool:
         """Remember that a stuck swap is told; False: it was before."""
-        key = swap.source, swap.instance, swap.old_volume_id, swap.new_volume_id, swap.request_id
-        names = [""] if swap.request_id is not None else swap.evidence
-        known = any((*key, name) in self._told for name in names)
-        self._told[(*key, names[0])] = None
-        if len(self._told) > self._keep:
-            del self._told[next(iter(self._told))]
-        return not known
+        return self._told.note(swap)
 
     def tell(self, swap: Swap) -> None:
         """Call the functions for a stuck swap, unless that was done before. Returns at once."""

@@ -1,4 +1,4 @@
-"""Which attempts are the same, and which of several is the answer."""
+"""Which attempts are the same, which were told already, and which of several is the answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from aioswap.swaps import Swap, SwapState
 
-__all__ = ["ended", "same_attempt", "worst"]
+__all__ = ["Once", "ended", "same_attempt", "worst"]
 
 _WORST_FIRST: Final = (SwapState.FAILED, SwapState.STUCK, SwapState.RUNNING, SwapState.SUCCEEDED)
 
@@ -30,6 +30,28 @@ def worst(swaps: Sequence[Swap], rest: Sequence[Swap] = ()) -> Swap:
     """Return the worst of `swaps`, the first among equals; its `others` are the other ones and the rest."""
     chosen = min(swaps, key=lambda swap: _WORST_FIRST.index(swap.state))
     return replace(chosen, others=tuple(swap for swap in (*swaps, *rest) if swap is not chosen))
+
+
+class Once:
+    """Remembers which attempts something was done for.
+
+    Args:
+        keep: so many; the oldest is forgotten first.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._noted: dict[tuple[str | None, ...], None] = {}
+
+    def note(self, swap: Swap) -> bool:
+        """Remember the attempt; False: it was noted before."""
+        key = _key(swap)
+        names = [""] if swap.request_id is not None else swap.evidence
+        known = any((*key, name) in self._noted for name in names)
+        self._noted[(*key, names[0])] = None
+        if len(self._noted) > self._keep:
+            del self._noted[next(iter(self._noted))]
+        return not known
 
 
 def _key(swap: Swap) -> tuple[str | None, ...]:

@@ -22,6 +22,7 @@ from aioswap.hooks import Hooks, Operation, OperationKind
 from aioswap.ledger import SwapLedger
 from aioswap.swaps import Swap, SwapState
 from aioswap.tracking.alerts import Alerts
+from aioswap.tracking.ends import Ends
 from aioswap.tracking.waiting import Watches
 from aioswap.transports.base import Delivery
 from aioswap.wire.faults import traceback_of
@@ -45,12 +46,16 @@ class Shared:
     alerts: Alerts
     clock: Clock
     hooks: Hooks
+    ends: Ends = field(init=False)
     watches: Watches = field(default_factory=Watches)
     listened_until: datetime | None = None
     received: int = 0
     skipped: int = 0
     """By the sessions before this one."""
     unreadable: int = 0
+
+    def __post_init__(self) -> None:
+        self.ends = Ends(self.hooks, self.keep)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +108,8 @@ class Intake:
                 self.tell((swap,))
             elif before is SwapState.STUCK:
                 shared.alerts.note(swap)
+            else:
+                shared.ends.note(swap)
 
     async def catch_up(self) -> None:
         """Take in what waits for the history, in order, each once the ledger knows again what was known of its swap."""
@@ -189,6 +196,7 @@ class Intake:
             shared.watches.tell(swap, born=swap.evidence == (message_id,))
             if swap.state is SwapState.STUCK:
                 shared.alerts.tell(swap)
+            shared.ends.tell(swap)
         self._note(changed)
         self._told()
 

@@ -77,4 +77,4 @@ def test_operations_are_themselves_and_share_nothing() -> None:
 
     assert one != other
     assert ({}, {}) == (other.notes, other.headers)
-    assert ["emit", "publish", "receive", "handle", "settle"] == list(OperationKind)
+    assert ["swap", "emit", "publish", "receive", "handle", "settle", "track"] == list(OperationKind)
