@@ -2,7 +2,8 @@
 #   make demo       several swaps at once, told and heard without a broker
 #   make test       every test but interop and the long faults, and how much of the code they reach; tests/broker.py finds or gets a RabbitMQ
 #   make check      style and types
-#   make faults     every fault that tests/faults lists, within 40 minutes; `make test` has the quick ones
+#   make faults     every fault that tests/faults lists, within 40 minutes; `make test` has the quick ones; PLAIN=1: by aio-pika's
+#                   own client
 #   make soak       a fault every 3 seconds: make soak SECONDS=300
 #   make interop    the tests against the real peers, nova and oslo.messaging
 #   make measure    what emitting costs a swap while the broker is in trouble: figures, no test
@@ -52,7 +53,7 @@ bench-quick: $(BENCH_VENV)/.installed-bench
 SECONDS ?= 300
 
 faults: $(VENV)/.installed-test
-	$(PY) -m pytest tests/faults
+	AIOSWAP_FAULTS_PLAIN=$(PLAIN) $(PY) -m pytest tests/faults
 
 soak: $(VENV)/.installed-test
 	$(PY) -m tests.faults.soak --seconds $(SECONDS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.accounting import Sum
+from tests.faults.ways import FAST
 
 __all__ = ["FAULTS", "Book", "Entry"]
 
@@ -81,6 +82,7 @@ class Book:
         shown = [number for number in FAULTS if self.passed[number] and not (self.failed[number] or self.impossible[number])]
         hidden = ", ".join(f"F{number} ({self._reason(number)})" for number in FAULTS if number not in shown)
         yield f"{len(shown)} of {len(FAULTS)} faults shown" + (f"; not shown: {hidden}" if hidden else "")
+        yield "messages went beneath aio-pika, the fast way" if FAST else "messages went by aio-pika's own client"
         sums = [entry.sum for entry in self.entries]
         yield (
             f"together: accepted {sum(each.accepted for each in sums)}, lost {sum(each.lost for each in sums)}, "

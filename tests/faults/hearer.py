@@ -14,10 +14,10 @@ from typing import Any
 
 from aioswap.clock import Clock
 from aioswap.consumer import Consumer
-from aioswap.transports.rabbit import RabbitTransport
 from aioswap.wire.events import volume_swap
 from aioswap.wire.notification import Notification
 from tests.faults.journal import Journal
+from tests.faults.ways import rabbit
 
 __all__: list[str] = []
 
@@ -26,7 +26,7 @@ async def main(url: str, exchange: str, pool: str, prefetch: int, path: Path) ->
     """Consume until SIGTERM."""
     journal, stopped = Journal(path), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    transport = RabbitTransport(url, exchange=exchange)
+    transport = rabbit(url, exchange=exchange)
     consumer = Consumer(transport, pool, prefetch=prefetch)
 
     @consumer.on(volume_swap.any)

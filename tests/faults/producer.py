@@ -25,8 +25,8 @@ from aioswap.emitter import Emitter
 from aioswap.emitting.request import SwapRequest
 from aioswap.hooks import Operation, OperationKind
 from aioswap.outbox_file import FileOutbox
-from aioswap.transports.rabbit import RabbitTransport
 from tests.faults.journal import Journal
+from tests.faults.ways import rabbit
 
 __all__: list[str] = []
 
@@ -55,7 +55,7 @@ class Producer:
     def __init__(self, url: str, exchange: str, folder: Path, name: str, rate: float, on_failure: Any) -> None:
         self._name, self._rate = name, rate
         self._journals = {kind: Journal(folder / f"{name}.{kind}") for kind in ("accepted", "safe", "begun", "ended")}
-        self._transport = RabbitTransport(url, exchange=exchange)
+        self._transport = rabbit(url, exchange=exchange)
         outbox = FileOutbox(folder / "outbox")
         self._emitter = Emitter(
             self._transport, host=name, outbox=outbox, hooks=[_Ear(self._journals["accepted"])], on_failure=on_failure

@@ -20,7 +20,7 @@ from typing import Final
 from aioswap.outbox_file import FileOutbox
 from tests.broker import NO_BROKER, Direction, Node, Proxy, install, make_certificates, server_folder
 from tests.faults.accounting import Sum
-from tests.faults.load import passes
+from tests.faults.load import Load, passes
 from tests.faults.workload import Footprint, Plan, Workload
 
 __all__: list[str] = []
@@ -90,12 +90,14 @@ class Soak:
         await passes(self._choose.uniform(1, 2))
         self._proxy.heal()
 
-    async def run(self, seconds: float) -> None:
-        """Inject one every three seconds, for so long."""
+    async def run(self, seconds: float, load: Load) -> None:
+        """Inject one every three seconds, for so long. What `load` holds across a fault ends after it."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (begun := loop.time()) < end:
             await self.inject()
+            load.release()
+            load.go_on()
             await passes(max(0.0, begun + EVERY - loop.time()))
 
 
@@ -107,10 +109,10 @@ async def soak(node: Node, folder: Path, seconds: float, seed: int) -> bool:
         plan = Plan(url=node.url, emitting=proxy.url, folder=folder, outbox=FileOutbox, swaps=0, rate=RATE / 2)
         workload = Workload(plan)
         async with workload.running():
-            await faults.run(warm_up)
+            await faults.run(warm_up, workload.load)
             before = await workload.quiet()
             print(f"after {warm_up:.0f} s: {before}", flush=True)
-            await faults.run(seconds - warm_up)
+            await faults.run(seconds - warm_up, workload.load)
             after = await workload.quiet()
             print(f"after {seconds:.0f} s: {after}", flush=True)
     sum_ = workload.account(faults=faults.injected.total())

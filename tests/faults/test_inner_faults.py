@@ -14,11 +14,11 @@ import pytest
 from aioswap.clock import Clock
 from aioswap.emitter import Emitter
 from aioswap.emitting.request import SwapRequest
-from aioswap.transports.rabbit import RabbitTransport
 from aioswap.wire.events import volume_swap
 from aioswap.wire.instances import swap_payload
 from tests.faults.kit import Fault, Scene, rows
 from tests.faults.load import passes, until
+from tests.faults.ways import rabbit
 from tests.faults.workload import Ear, Workload
 
 pytestmark = pytest.mark.broker
@@ -200,7 +200,7 @@ async def test_an_emitter_is_used_where_it_was_opened(scene: Scene, fault: Fault
 @pytest.mark.timeout(300)
 async def test_a_loop_that_is_closed_tells_its_swaps_and_drains(scene: Scene) -> None:
     workload = Workload(scene.plan())
-    transport = RabbitTransport(scene.proxy.url, exchange=workload.exchange)
+    transport = rabbit(scene.proxy.url, exchange=workload.exchange)
     folder = scene.folder / "closing"
     folder.mkdir()
     ear = Ear(folder)

@@ -16,13 +16,13 @@ import pytest
 from aioswap.emitter import Emitter
 from aioswap.outbox_file import FileOutbox
 from aioswap.relay import WINDOW
-from aioswap.transports.rabbit import RabbitTransport
 from tests.faults.accounting import Copy, Sum, account
 from tests.faults.book import Entry
 from tests.faults.journal import Journal
 from tests.faults.kit import Scene
 from tests.faults.load import passes, until
 from tests.faults.process import Process
+from tests.faults.ways import rabbit
 from tests.faults.witness import Witness
 from tests.faults.workload import Workload
 
@@ -63,7 +63,7 @@ class Producers:
 
     async def adopt(self) -> None:
         """Relay what is left on disk, as the next run of the service does."""
-        transport = RabbitTransport(self._url, exchange=self._exchange)
+        transport = rabbit(self._url, exchange=self._exchange)
         outbox = FileOutbox(self._folder / "outbox")
         async with transport, Emitter(transport, host="adopter", outbox=outbox) as emitter:
             await emitter.flush(60)

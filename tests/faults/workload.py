@@ -20,12 +20,12 @@ from aioswap.hooks import Operation, OperationKind
 from aioswap.outbox import MemoryOutbox
 from aioswap.relay import WINDOW
 from aioswap.transports.base import Outbox
-from aioswap.transports.rabbit import RabbitTransport
 from aioswap.wire.events import volume_swap
 from aioswap.wire.notification import Notification
 from tests.faults.accounting import Copy, Sum, account
 from tests.faults.journal import Journal
 from tests.faults.load import Load, until
+from tests.faults.ways import rabbit
 from tests.faults.witness import Witness, notification_of
 
 __all__ = ["Ear", "Footprint", "Plan", "Workload", "descriptors", "memory_outbox"]
@@ -179,11 +179,9 @@ class Workload:
         self._arrivals = _Arrivals(plan.folder)
         self._handled = Journal(plan.folder / "handled")
         self.outbox = plan.outbox(plan.folder / "outbox")
-        emitting = RabbitTransport(
-            plan.emitting or plan.url, exchange=self.exchange, **{"clock": plan.network_clock, **plan.transport}
-        )
+        emitting = rabbit(plan.emitting or plan.url, exchange=self.exchange, **{"clock": plan.network_clock, **plan.transport})
         consuming_url = plan.consuming or plan.emitting or plan.url
-        consuming = RabbitTransport(consuming_url, exchange=self.exchange, clock=plan.network_clock)
+        consuming = rabbit(consuming_url, exchange=self.exchange, clock=plan.network_clock)
         self._transports = (emitting, consuming)
         self.emitter = Emitter(emitting, host=f"host-{self.pool}", outbox=self.outbox, hooks=[self._ear], clock=plan.clock)
         self.consumer = Consumer(
