@@ -12,6 +12,12 @@ _FOLDER = Path(__file__).parents[1] / "examples"
 _LONGEST = 40
 
 _PRINTED = {
+    "a_bus_for_tests": {
+        "as expected: ['instance.volume_swap.start', 'instance.volume_swap.end']",
+        "1 duplicate, 2 handled of 3 copies",
+        "- instance.volume_swap.end",
+        "+ instance.volume_swap.error  from nova-compute:compute-1  server-2: vol-1 -> small  OSError: full",
+    },
     "alert_on_stuck": {
         "stuck on compute-1: vol-1 -> vol-2 of server-1",
         "after all: succeeded late",

@@ -100,3 +100,7 @@ class Control:
     async def delete_queue(self, queue: str) -> None:
         """Delete `queue`, with what is in it."""
         await self._ask(f"deleting the queue {queue}", lambda channel: channel.queue_delete(queue))
+
+    async def delete_exchange(self, exchange: str) -> None:
+        """Delete `exchange`, with what is bound to it."""
+        await self._ask(f"deleting the exchange {exchange}", lambda channel: channel.exchange_delete(exchange))
