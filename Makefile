@@ -5,7 +5,7 @@
 #   make faults     every fault that tests/faults lists, within 40 minutes; `make test` has the quick ones; PLAIN=1: by aio-pika's
 #                   own client
 #   make soak       a fault every 3 seconds: make soak SECONDS=300
-#   make interop    the tests against the real peers, nova and oslo.messaging
+#   make interop    the tests against real peers: nova, oslo.messaging, AsyncAPI's parser, Chromium; and the packages
 #   make measure    what emitting costs a swap while the broker is in trouble: figures, no test
 #   make bench      aioswap and other clients side by side on a private RabbitMQ, within 30 minutes; the machine should be quiet
 #   make bench-quick  three of its scenarios, within 4 minutes

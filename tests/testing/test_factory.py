@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from aioswap import InstanceActionVolumeSwapPayload, RequestContext, SwapRequest, decode, encode
-from aioswap.cli.schema import payload_schema
 from aioswap.testing import Factory, ManualClock
 from aioswap.wire.payloads import ExceptionPayload
+from aioswap.wire.schemas import payload_schema
 from tests.capture import captures
 
 VERSIONS = InstanceActionVolumeSwapPayload.known_versions
