@@ -51,6 +51,4 @@ nitpick_ignore_regex = [
     ("py:class", r"(aioswap\.[\w.]+\.)?(_\w+|[A-Z]|T_co)"),
     ("py:class", r"aioswap\.(evidence\.SwapKey|attempts\.Attempt)"),
     ("py:class", r"Path|SecretStr|NoDecode"),
-    # pydantic's annotations are read as text, and cut at their commas
-    ("py:class", r"(dict|tuple)\[.*"),
 ]

@@ -18,12 +18,16 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from typing_extensions import is_protocol
 
 from aioswap.wire.objects import VersionedObject
 
 __all__ = ["setup"]
 
 _logger = logging.getLogger(__name__)
+
+_PUBLIC: Final = {name.rpartition(".")[2]: name for name in reversed(public_names())}
+"""The last part of each public name -> it; those that the package exports go before others."""
 
 _COLON: Final = "\ue000"
 """Stands for a colon while napoleon looks: it takes what is before one, in an attribute's docstring, for a type."""
@@ -104,7 +108,10 @@ class PublicNames(SphinxDirective):
         if inspect.isclass(value):
             fields = issubclass(value, VersionedObject) and value is not VersionedObject
             # the fields of payloads are in the notification reference
-            return [f".. autoclass:: {name}", *([] if fields else ["   :members:"])]
+            return [
+                f".. autoclass:: {name}",
+                *([] if fields else ["   :members:", "   :undoc-members:"]),
+            ]
         if inspect.isroutine(value):
             return [f".. autofunction:: {name}"]
         return [f".. autodata:: {name}", "   :no-value:"]
@@ -133,7 +140,7 @@ def _resolve_name(
         return None
     domain = env.domains.python_domain
     target, here = node["reftarget"], node.get("py:class") or ""
-    for name in (target, f"aioswap.{target}", f"{here}.{target}", f"aioswap.{here}.{target}"):
+    for name in (f"{here}.{target}", f"aioswap.{here}.{target}", _PUBLIC.get(target, target)):
         entry = domain.objects.get(name)
         if entry is not None:
             uri = app.builder.get_relative_uri(node.get("refdoc", env.docname), entry.docname)
@@ -156,7 +163,7 @@ def _show_colons(
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
-def _leave_out_signature(
+def _plainer_signature(
     app: Sphinx,
     what: str,
     name: str,
@@ -164,10 +171,13 @@ def _leave_out_signature(
     options: object,
     signature: str | None,
     returns: str | None,
-) -> tuple[str, str | None] | None:
-    """Leave out how an object is made that users are handed, and the fields of pydantic's models."""
-    unmade = name in HANDED_OUT or (inspect.isclass(value) and issubclass(value, BaseModel))
-    return ("", returns) if what == "class" and unmade else None
+) -> tuple[str | None, str | None]:
+    """Leave out how an object is made that users are handed, the fields of pydantic's models, and what protocols take."""
+    if what == "class" and (
+        name in HANDED_OUT or issubclass(value, BaseModel) or is_protocol(value)
+    ):
+        return "", returns
+    return signature and signature.replace("<factory>", "..."), returns
 
 
 def _check_names(app: Sphinx, env: BuildEnvironment) -> None:
@@ -193,6 +203,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", _resolve_name)
     app.connect("autodoc-process-docstring", _hide_colons, priority=100)
     app.connect("autodoc-process-docstring", _show_colons, priority=900)
-    app.connect("autodoc-process-signature", _leave_out_signature)
+    app.connect("autodoc-process-signature", _plainer_signature)
     app.connect("env-check-consistency", _check_names)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
