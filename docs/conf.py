@@ -51,4 +51,5 @@ nitpick_ignore_regex = [
     ("py:class", r"(aioswap\.[\w.]+\.)?(_\w+|[A-Z]|T_co)"),
     ("py:class", r"aioswap\.(evidence\.SwapKey|attempts\.Attempt)"),
     ("py:class", r"Path|SecretStr|NoDecode"),
+    ("py:class", r"(opentelemetry|prometheus_client|starlette)\..*"),
 ]

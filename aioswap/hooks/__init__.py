@@ -37,7 +37,7 @@ class Operation:
     """One operation, as a hook sees it: made before it starts, completed before `finished` is told."""
 
     kind: OperationKind
-    """Which of the five."""
+    """Which of them."""
     event_type: str | None = None
     """The notification's; None: it is not known (publish, an unreadable delivery)."""
     message_id: str | None = None
