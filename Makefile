@@ -8,12 +8,14 @@
 #   make interop    the tests against real peers: nova, oslo.messaging, AsyncAPI's parser, Chromium; and the packages
 #   make measure    what emitting costs a swap while the broker is in trouble: figures, no test
 #   make bench      aioswap and other clients side by side on a private RabbitMQ, within 30 minutes; the machine should be quiet
+#   make docs       the pages, into docs/_build/html: warnings are errors
 #   make bench-quick  three of its scenarios, within 4 minutes
 
 PYTHON ?= python3
 VENV ?= .venv
 INTEROP_VENV ?= .venv-interop
 BENCH_VENV ?= .venv-bench
+DOCS_VENV ?= .venv-docs
 EXTRAS = all
 PY := $(VENV)/bin/python
 INSTALL = $(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' --constraint constraints.txt
@@ -24,7 +26,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check faults soak interop measure bench bench-quick
+.PHONY: demo test check faults soak interop measure bench bench-quick docs
 
 demo: $(VENV)/.installed-cli
 	$(VENV)/bin/aioswap demo
@@ -49,6 +51,10 @@ bench: $(BENCH_VENV)/.installed-bench
 
 bench-quick: $(BENCH_VENV)/.installed-bench
 	$(BENCH_VENV)/bin/python -m benchmarks.bench --quick
+
+docs: $(DOCS_VENV)/.installed-docs
+	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going --nitpicky --fresh-env --doctree-dir docs/_build/doctrees docs docs/_build/html
+	$(DOCS_VENV)/bin/python -m docs._ext.built_pages docs/_build/html
 
 SECONDS ?= 300
 
@@ -84,8 +90,12 @@ $(BENCH_VENV)/.installed-bench: pyproject.toml constraints.txt | $(BENCH_VENV)/.
 	$(INSTALL) --group bench
 	touch $@
 
+$(DOCS_VENV)/.installed-docs: pyproject.toml constraints.txt | $(DOCS_VENV)/.created
+	$(INSTALL) --group docs
+	touch $@
+
 # The pip that comes with Python 3.11 does not know --group.
-$(VENV)/.created $(INTEROP_VENV)/.created $(BENCH_VENV)/.created:
+$(VENV)/.created $(INTEROP_VENV)/.created $(BENCH_VENV)/.created $(DOCS_VENV)/.created:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	touch $@

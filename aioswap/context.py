@@ -54,7 +54,24 @@ def _new_request_id() -> str:
 class RequestContext:
     """Who asked for the swap, without any secret: there is no place for a token or a service catalog.
 
-    `request_id` is generated where the caller has none. A payload shows it only if user and project are known, as Nova's do.
+    Args:
+        request_id: generated where the caller has none. A payload shows it only if user and project are known, as Nova's do.
+        global_request_id: the id of the request that led to this one: Cinder's user holds it.
+        user_id: who asked.
+        project_id: for which project.
+        user_name: the user's name.
+        project_name: the project's name.
+        domain_id: the domain of a request to a domain.
+        user_domain_id: the user's domain.
+        project_domain_id: the project's domain.
+        system_scope: `all` for a request to the whole system.
+        resource_uuid: a resource that the request is about.
+        roles: the user's roles.
+        is_admin: the request has an administrator's rights; Nova's swaps always do.
+        is_admin_project: the project is the administrators' one.
+        read_only: oslo.context's flag, passed on.
+        show_deleted: oslo.context's flag, passed on.
+        read_deleted: Nova's word for whether deleted rows are read: `no`, `yes`, `only`.
     """
 
     request_id: str = field(default_factory=_new_request_id)

@@ -26,6 +26,7 @@ class DecodeError(AioswapError, ValueError):
     """
 
     body: bytes
+    """The bytes as they came. They may hold secrets: never log them."""
 
     def __init__(self, reason: str, *, body: bytes = b"") -> None:
         super().__init__(reason)

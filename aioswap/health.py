@@ -12,6 +12,7 @@ class LinkHealth:
     """One connection of a transport, for sending or for receiving."""
 
     connected: bool = False
+    """The connection is made, and ready for its work."""
     blocked: bool = False
     """The broker has stopped taking messages (memory or disk alarm)."""
     degraded: str | None = None
@@ -23,11 +24,13 @@ class EmitterHealth:
     """An emitter, its outbox and its sending connection. Counters count since it was made."""
 
     link: LinkHealth = field(default_factory=LinkHealth)
+    """The sending connection."""
     running: int = 0
     """Swaps between their start and their terminal notification."""
     accepted: int = 0
     """Messages taken by the outbox: one for each notification and topic."""
     confirmed: int = 0
+    """Messages that the broker has confirmed."""
     backlog: int = 0
     """Messages accepted, not yet confirmed and not parked."""
     oldest_age: float = 0.0
@@ -53,6 +56,7 @@ class ConsumerHealth:
     """A consumer and its receiving connection. Counters count since it was made."""
 
     link: LinkHealth = field(default_factory=LinkHealth)
+    """The receiving connection."""
     received: int = 0
     """Deliveries that might be wanted and were parsed."""
     skipped: int = 0
@@ -64,7 +68,9 @@ class ConsumerHealth:
     duplicates: int = 0
     """Deliveries that were handled before, acknowledged without handling."""
     retried: int = 0
+    """Deliveries of which a copy is to come again later."""
     dead_letters: int = 0
+    """Deliveries that became dead letters."""
     queue_depth: int | None = None
     """Messages ready in the consumer's queue when last seen; None: not known."""
 

@@ -37,15 +37,19 @@ class Swap:
     host: str | None
     """That of the latest start, or of the first notification where no start was seen. None: the publisher id names none."""
     instance: str
+    """The instance's uuid."""
     old_volume_id: str
+    """The volume that was attached."""
     new_volume_id: str
-    """In a migration by Cinder it is temporary: Cinder gives the new volume the old id afterwards."""
+    """The volume that takes its place. In a migration by Cinder it is temporary: Cinder gives it the old id afterwards."""
     request_id: str | None
+    """Nova's."""
     global_request_id: str | None
     """The id that the caller of Cinder or Nova holds."""
     project_id: str | None
     """The instance's project."""
     state: SwapState
+    """What is known of it, at that moment."""
     started_at: datetime | None
     """The first start's timestamp, by the publisher's clock. None: no start was seen."""
     finished_at: datetime | None
@@ -53,6 +57,7 @@ class Swap:
     duration: timedelta | None
     """From start to finish. None where one is missing, or where they come from two publishers: their clocks may disagree."""
     fault: ExceptionPayload | None = field(hash=False)
+    """Why it failed; None: it did not, or nothing was told."""
     inferred: str | None
     """Why it is taken to have failed although no `.error` was seen. None: what the state says was really seen."""
     late: bool
@@ -145,9 +150,10 @@ class Criteria:
 
 
 class SwapFailed(AioswapError):
-    """A swap failed, or is taken to have failed. `swap` says what is known of it."""
+    """A swap failed, or is taken to have failed."""
 
     swap: Swap
+    """What is known of it."""
 
     def __init__(self, swap: Swap) -> None:
         super().__init__(swap)
@@ -161,9 +167,10 @@ class SwapFailed(AioswapError):
 
 
 class SwapStuck(AioswapError):
-    """A swap runs for too long. `swap` says what is known of it."""
+    """A swap runs for too long."""
 
     swap: Swap
+    """What is known of it."""
 
     def __init__(self, swap: Swap) -> None:
         super().__init__(swap)

@@ -37,14 +37,19 @@ class Operation:
     """One operation, as a hook sees it: made before it starts, completed before `finished` is told."""
 
     kind: OperationKind
+    """Which of them."""
     event_type: str | None = None
+    """The notification's; None: it is not known (publish, an unreadable delivery)."""
     message_id: str | None = None
     """The notification's identity (for publish: the AMQP `message_id`)."""
     routing_key: str | None = None
-    """For emit: that of its first topic."""
+    """The one that the message is published with, or was; for emit: that of its first topic."""
     pool: str | None = None
+    """The consumer's; None: it has none, or this is no consumer's operation."""
     handler: str | None = None
+    """The name of the handler that runs (handle only)."""
     attempt: int = 0
+    """How often it came before: 0 is the first delivery."""
     size: int = 0
     """Bytes of the body."""
     headers: dict[str, Any] = field(default_factory=dict, repr=False)

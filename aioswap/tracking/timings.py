@@ -20,10 +20,13 @@ class HostTimings:
     count: int
     """How many swaps the seconds are of."""
     min: float | None
+    """The shortest; None, like the next three: there is none."""
     p50: float | None
     """The median: half of the swaps took no longer (nearest rank)."""
     p95: float | None
+    """95 of 100 swaps took no longer (nearest rank)."""
     max: float | None
+    """The longest."""
     failed: int
     """Failures, those that are inferred included."""
     never_ended: int

@@ -283,7 +283,7 @@ class Reservation:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A message in an outbox, from accepted to confirmed or parked."""
+    """A message in an outbox, from accepted to confirmed or parked. `sequence` is its place in order."""
 
     sequence: int
     message: Message

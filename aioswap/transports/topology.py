@@ -37,7 +37,12 @@ _DELIVERY_LIMIT: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueDeclaration:
-    """A queue to declare. Always durable, never exclusive, never auto-delete: what ends it is `x-expires`."""
+    """A queue to declare. Always durable, never exclusive, never auto-delete: what ends it is `x-expires`.
+
+    Args:
+        name: the queue's.
+        arguments: AMQP's, such as `x-max-length`.
+    """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -45,7 +50,13 @@ class QueueDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """`queue` gets what is published to `exchange` (None: the transport's notification exchange) with `routing_key`."""
+    """What a queue gets.
+
+    Args:
+        queue: its name.
+        exchange: what is published there; None: the transport's notification exchange.
+        routing_key: with this key.
+    """
 
     queue: str
     exchange: str | None
