@@ -1,4 +1,4 @@
-"""What the environment says of where RabbitMQ is. It needs the extra `cli`."""
+"""What the environment says of where RabbitMQ is, and whom to serve. It needs the extra `cli`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Settings", "read_urls"]
 class Settings(BaseSettings):
     """Read from the environment when it is made; what is empty counts as not set.
 
-    Of several variables for one thing the first one counts. A password stands in `url` and `url_file` only, and is in no repr.
+    Of several variables for one thing the first one counts. Passwords and tokens are in no repr.
     """
 
     model_config = SettingsConfigDict(env_prefix="AIOSWAP_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """`AIOSWAP_TOPIC`: Nova's `versioned_notifications_topics`, with commas between them."""
     management_url: SecretStr | None = None
     """`AIOSWAP_MANAGEMENT_URL`: where RabbitMQ's management plugin listens."""
+    serve_token: SecretStr | None = None
+    """`AIOSWAP_SERVE_TOKEN`: what `aioswap serve` asks its readers for."""
 
     @field_validator("topics", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "aioswap"
 LAYERS: dict[int, tuple[str, ...]] = {
     9: ("__main__",),
     8: ("cli", "cli.*", "__init__"),
-    7: ("settings", "testing", "testing.*"),
+    7: ("settings", "testing", "testing.*", "web", "web.*"),
     6: ("tracker",),
     5: ("emitter", "consumer", "dead_letters", "tracking", "tracking.*"),
     4: (

@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "record": "Write what is heard to a file.",
     "replay": "Send again what was recorded.",
     "schema": "The JSON Schema of a payload.",
+    "serve": "Status over HTTP: a live page, JSON, probes and metrics.",
     "status": "What is known of a swap that was kept.",
     "stuck": "Swaps that have no end and should.",
     "timings": "How long swaps take, host by host.",
@@ -38,6 +39,7 @@ _COMMANDS: Final = {
     "watch": "Swaps as they are heard of.",
 }
 """Each command is the attribute `command` of the module of its name."""
+_WEB: Final = ("starlette", "uvicorn")
 
 
 class _Commands(click.Group):
@@ -46,7 +48,12 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"aioswap.cli.{cmd_name}").command
+        try:
+            command: click.Command = import_module(f"aioswap.cli.{cmd_name}").command
+        except ModuleNotFoundError as error:
+            if error.name not in _WEB:
+                raise
+            raise click.UsageError(f"{cmd_name} needs the extra web: pip install 'aioswap[web]'", ctx) from None
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from aioswap.cli.output import escaped
-from aioswap.cli.swap_rows import fault_of
 from aioswap.swaps import Swap, SwapState
 from aioswap.tracking.answers import same_attempt
+from aioswap.tracking.fields import OPEN, fault_of
 
 __all__ = ["Board", "Filters", "lasting", "picture"]
 
@@ -27,7 +27,6 @@ _COLOURS: Final = {
     SwapState.FAILED: "red",
     SwapState.STUCK: "yellow",
 }
-_OPEN: Final = (SwapState.RUNNING, SwapState.STUCK)
 _WIDE: Final = 170
 """Letters of a line that has room for whole ids."""
 _SHORT: Final = 8
@@ -114,7 +113,7 @@ def picture(board: Board, now: datetime, width: int, height: int, trouble: str |
     """
     swaps = board.swaps()
     places = enumerate(swaps)
-    chosen = nlargest(max(height - _AROUND, 1), places, key=lambda placed: (placed[1].state in _OPEN, placed[0]))
+    chosen = nlargest(max(height - _AROUND, 1), places, key=lambda placed: (placed[1].state in OPEN, placed[0]))
     rows = sorted((swap for _, swap in chosen), key=lambda swap: swap.first_seen)
     table = Table(box=None, pad_edge=False, expand=True)
     for name in ("start (UTC)", "host", "instance", "old -> new", "state", "time"):
@@ -127,7 +126,7 @@ def picture(board: Board, now: datetime, width: int, height: int, trouble: str |
 
 
 def _cells(swap: Swap, now: datetime, letters: int | None) -> tuple[str, ...]:
-    time = now - swap.first_seen if swap.state in _OPEN else swap.duration
+    time = now - swap.first_seen if swap.state in OPEN else swap.duration
     return (
         "?" if swap.started_at is None else f"{swap.started_at:%H:%M:%S}",
         swap.host or "?",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from aioswap.cli.durations import stuck_after_option
-from aioswap.cli.listening import listen, opened
+from aioswap.cli.listening import listen, opened, unkept
 from aioswap.cli.options import Connection, connection_options
 from aioswap.cli.output import say
 from aioswap.clock import Clock
@@ -38,7 +38,7 @@ def command(connection: Connection, history: Path, seconds: float | None, stuck_
     """
     clock, transports = Clock(), connection.transports()
     tracker = SwapTracker(*transports, topics=connection.topics, stuck_after=stuck_after, history=history, clock=clock)
-    return listen(collect(transports, tracker, history, seconds, clock), lambda: _code(tracker))
+    return listen(collect(transports, tracker, history, seconds, clock), lambda: unkept(tracker))
 
 
 async def collect(
@@ -61,11 +61,4 @@ async def collect(
     async with opened(transports, tracker):
         say(f"collecting into {history}{'' if seconds is None else f' for {seconds:g} s'}")
         await clock.sleep(_LONGEST if seconds is None else seconds)
-    return _code(tracker)
-
-
-def _code(tracker: SwapTracker) -> int:
-    lost = tracker.health().lost
-    if lost:
-        say(f"aioswap: {lost} changes are not in the history")
-    return 1 if lost else 0
+    return unkept(tracker)

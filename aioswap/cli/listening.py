@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import click
 
+from aioswap.cli.output import say
 from aioswap.tracker import SwapTracker
 from aioswap.transports.base import Transport
 
-__all__ = ["INTERRUPTED", "listen", "opened"]
+__all__ = ["INTERRUPTED", "listen", "opened", "unkept"]
 
 INTERRUPTED: Final = 130
 
@@ -68,3 +69,11 @@ async def opened(transports: Sequence[Transport], tracker: SwapTracker) -> Async
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--history") from None
         yield
+
+
+def unkept(tracker: SwapTracker) -> int:
+    """Say how many changes the history never got, and return the exit code that says so: 1; else 0."""
+    lost = tracker.health().lost
+    if lost:
+        say(f"aioswap: {lost} changes are not in the history")
+    return 1 if lost else 0

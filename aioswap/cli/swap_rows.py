@@ -1,4 +1,4 @@
-"""Swaps as commands print them: which fields there are, and what of them a table has room for."""
+"""Swaps as commands print them: what of their fields a table has room for."""
 
 from __future__ import annotations
 
@@ -7,64 +7,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from aioswap.cli.output import Style
-from aioswap.swaps import Swap, SwapState
-from aioswap.wire.faults import mask
+from aioswap.swaps import Swap
+from aioswap.tracking.fields import FIELDS, fields_of
 
-__all__ = ["FIELDS", "fault_of", "fields_of", "header_of", "print_swap", "print_swaps", "row_of"]
-
-FIELDS: Final = (
-    "started_at",
-    "host",
-    "instance",
-    "old_volume_id",
-    "new_volume_id",
-    "state",
-    "duration",
-    "running_for",
-    "fault",
-    "inferred",
-    "late",
-    "finished_at",
-    "effective_volume_id",
-    "project_id",
-    "request_id",
-    "global_request_id",
-    "source",
-    "evidence",
-    "deaf",
-    "first_seen",
-    "last_seen",
-)
-"""All that is told of a swap. `duration` and `running_for` are seconds; the latter is that of a swap without an end."""
+__all__ = ["header_of", "print_swap", "print_swaps", "row_of"]
 
 _TABLE: Final = FIELDS[:9]
 _OTHERS: Final = ("state", "host", "instance", "old_volume_id", "new_volume_id", "duration", "fault")
-_MASKED: Final = 4096
-_SHOWN: Final = 1024
-"""Characters of a fault's message that are masked, and those that are shown."""
 _WHOLE: Final = ("json", "csv")
 """Formats that programs read: they get every field."""
-
-
-def fields_of(swap: Swap, now: datetime) -> dict[str, Any]:
-    """Return the fields of a swap by their names; a fault is masked.
-
-    Args:
-        swap: it.
-        now: the moment that it is looked at.
-    """
-    own = {
-        "duration": None if swap.duration is None else round(swap.duration.total_seconds(), 3),
-        "running_for": round((now - swap.first_seen).total_seconds(), 3) if _is_open(swap) else None,
-        "fault": fault_of(swap),
-    }
-    return {name: own[name] if name in own else getattr(swap, name) for name in FIELDS}
-
-
-def fault_of(swap: Swap) -> str | None:
-    """Return the fault of a swap as one masked text, None if there is none."""
-    fault = swap.fault
-    return None if fault is None else mask(f"{fault.exception}: {fault.exception_message}"[:_MASKED])[:_SHOWN]
 
 
 def header_of(style: Style) -> tuple[str, ...]:
@@ -112,7 +63,3 @@ def _readable(swap: Swap, now: datetime, style: Style) -> dict[str, Any]:
 
 def _moment(value: Any) -> Any:
     return f"{value:%Y-%m-%d %H:%M:%SZ}" if isinstance(value, datetime) else value
-
-
-def _is_open(swap: Swap) -> bool:
-    return swap.state in (SwapState.RUNNING, SwapState.STUCK)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from aioswap.cli.app import _COMMANDS
-from aioswap.cli.swap_rows import FIELDS
+from aioswap.tracking.fields import FIELDS
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 _USED = re.findall(r"aioswap (\w+)([^\n`]*)", _PAGE)

@@ -16,7 +16,7 @@ import pytest
 from aioswap.cli.app import run
 from aioswap.cli.board import Filters
 from aioswap.cli.output import FORMATS, Style, logs
-from aioswap.cli.swap_rows import FIELDS
+from aioswap.tracking.fields import FIELDS
 from aioswap.cli.watch import watch
 from aioswap.emitter import Emitter
 from aioswap.emitting.request import SwapRequest

@@ -16,7 +16,7 @@ import pytest
 
 from aioswap.attempts import Span
 from aioswap.cli.app import run
-from aioswap.cli.swap_rows import FIELDS
+from aioswap.tracking.fields import FIELDS
 from aioswap.history_file import HistoryFile
 from aioswap.ledger import SwapLedger
 from aioswap.recording import Recorded, write_line

@@ -24,7 +24,7 @@ from rich.console import Console
 from aioswap.cli.app import run
 from aioswap.cli.board import Board, Filters, lasting, picture
 from aioswap.cli.output import Style, logs
-from aioswap.cli.swap_rows import FIELDS
+from aioswap.tracking.fields import FIELDS
 from aioswap.cli.watch import watch
 from aioswap.ledger import SwapLedger
 from aioswap.swaps import Swap

@@ -1,0 +1,44 @@
+"""The figures of the page as Prometheus reads them. Needs the extra `prometheus`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from aioswap.web.feed import Feed
+
+__all__ = ["FeedCollector", "exposition"]
+
+
+class FeedCollector(Collector):
+    """Collects what a feed shows when it is asked: there is nothing to count beside it.
+
+    Args:
+        feed: it.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the swaps by state, as `/swaps` counts them, and how well the tracker hears."""
+        swaps = GaugeMetricFamily("aioswap_status_swaps", "Swaps that /swaps shows.", labels=("state",))
+        for state, count in self._feed.counts().items():
+            swaps.add_metric((state,), count)
+        health = self._feed.tracker.health()
+        yield swaps
+        yield GaugeMetricFamily("aioswap_status_ready", "1: every swap is heard.", value=not self._feed.deaf())
+        yield GaugeMetricFamily("aioswap_status_streams", "Open event streams.", value=self._feed.streams)
+        yield CounterMetricFamily("aioswap_status_unreadable", "Deliveries that could not be read.", value=health.unreadable)
+        yield CounterMetricFamily("aioswap_status_history_lost", "Changes that the history never got.", value=health.lost)
+
+
+def exposition(feed: Feed) -> tuple[bytes, str]:
+    """Return what `/metrics` answers, and its media type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FeedCollector(feed))
+    return generate_latest(registry), CONTENT_TYPE_LATEST
