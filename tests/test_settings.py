@@ -8,7 +8,7 @@ import pytest
 
 from aioswap.settings import Settings, read_urls
 
-_VARIABLES = ("URL", "URL_FILE", "EXCHANGE", "TOPIC", "MANAGEMENT_URL")
+_VARIABLES = ("URL", "URL_FILE", "EXCHANGE", "TOPIC", "MANAGEMENT_URL", "SERVE_TOKEN")
 
 
 @pytest.fixture(autouse=True)
@@ -28,16 +28,19 @@ def test_everything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOSWAP_EXCHANGE", "nova-west")
     monkeypatch.setenv("AIOSWAP_TOPIC", "versioned_notifications, billing,")
     monkeypatch.setenv("AIOSWAP_MANAGEMENT_URL", "https://m/")
+    monkeypatch.setenv("AIOSWAP_SERVE_TOKEN", "sesame")
     settings = Settings()
 
     assert ("amqp://a/", "rabbit://b,c/") == settings.urls()
     assert ("nova-west", ("versioned_notifications", "billing")) == (settings.exchange, settings.topics)
     assert settings.management_url is not None
     assert "https://m/" == settings.management_url.get_secret_value()
+    assert settings.serve_token is not None
+    assert "sesame" == settings.serve_token.get_secret_value()
 
 
 def test_nothing_secret_is_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AIOSWAP_URL", "AMQP_URL", "AIOSWAP_MANAGEMENT_URL"):
+    for name in ("AIOSWAP_URL", "AMQP_URL", "AIOSWAP_MANAGEMENT_URL", "AIOSWAP_SERVE_TOKEN"):
         monkeypatch.setenv(name, "amqp://user:secret@host/")
 
     assert "secret" not in repr(Settings())

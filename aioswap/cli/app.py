@@ -51,7 +51,7 @@ class _Commands(click.Group):
         try:
             command: click.Command = import_module(f"aioswap.cli.{cmd_name}").command
         except ModuleNotFoundError as error:
-            if error.name not in _WEB:
+            if (error.name or "").partition(".")[0] not in _WEB:
                 raise
             raise click.UsageError(f"{cmd_name} needs the extra web: pip install 'aioswap[web]'", ctx) from None
         return command

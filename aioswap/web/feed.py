@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 from aioswap.clock import Clock
@@ -31,6 +32,7 @@ _BEAT_EVERY: Final = 10.0
 _AGAIN_AFTER: Final = 1.0
 """Seconds between two looks at the tracker's health, two events that say that all is well, two attempts to follow."""
 _NOT_OPEN: Final = "the tracker is not open"
+_FAILED: Final = "following the tracker failed: the log says why"
 
 
 class Stream:
@@ -84,9 +86,10 @@ class Feed:
         self._shown = Wanted(projects=() if project is None else (project,))
         self._shelf = Shelf()
         self._streams: set[Stream] = set()
-        self._following = False
+        self._away: str | None = _NOT_OPEN
         self._ending = False
         self._told: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._beat_at = 0.0
         self._opened = Opened("this status app")
         self._task: asyncio.Task[None] | None = None
 
@@ -109,8 +112,10 @@ class Feed:
         self.end_streams()
         assert self._task is not None
         self._task.cancel()
-        await asyncio.wait({self._task})
-        self._opened.close()
+        try:
+            await asyncio.wait({self._task})
+        finally:
+            self._opened.close()
 
     def swaps(self, wanted: Wanted, limit: int) -> list[Numbered]:
         """Return the wanted swaps, as `Shelf.swaps` does."""
@@ -126,8 +131,8 @@ class Feed:
 
     def deaf(self) -> tuple[str, ...]:
         """Return why swaps may be going unheard now: empty when all are heard."""
-        if not self._following:
-            return (_NOT_OPEN,)
+        if self._away is not None:
+            return (self._away,)
         links = self.tracker.health().links
         return tuple(
             f"connection {number} of {len(links)} to RabbitMQ is away: {link.degraded or 'it is being made'}"
@@ -143,13 +148,11 @@ class Feed:
     def stream(self) -> Stream | None:
         """Return a stream that begins with all that is shown now; give it back to `close`. None: there are too many.
 
-        It never ends by itself, but with the tracker, and when its reader is too slow.
+        It ends by itself only when its reader is too slow.
         """
         if self._ending or len(self._streams) >= _STREAMS:
             return None
-        now = self.clock.utcnow()
-        swaps = [{"id": number, **told(swap, now)} for number, swap in self._shelf.swaps(Wanted(), _SNAPSHOT)]
-        stream = Stream(event("snapshot", self._state() | {"swaps": swaps}))
+        stream = Stream(event("snapshot", self._state() | self._snapshot()))
         self._streams.add(stream)
         return stream
 
@@ -166,9 +169,6 @@ class Feed:
     def end_streams(self) -> None:
         """End all streams, and begin none any more."""
         self._ending = True
-        self._cut()
-
-    def _cut(self) -> None:
         for stream in self._streams:
             stream.end()
 
@@ -180,13 +180,12 @@ class Feed:
                     tried.set()
                     await self._follow(changes)
             except RuntimeError:  # the tracker is not open, or was closed
-                pass
+                self._away = _NOT_OPEN
             except Exception as error:  # a supervisor: whatever is wrong with one swap, the next ones are shown
+                self._away = _FAILED
                 _logger.error("following the tracker failed; it is tried again\n%s", traceback_of(error))
-            finally:
-                self._following = False
-                self._cut()
-                tried.set()
+            tried.set()
+            self._look()
             await self.clock.sleep(_AGAIN_AFTER)
 
     async def _begin(self) -> None:
@@ -200,14 +199,18 @@ class Feed:
         for swap in (*known, *self.tracker.running(), *self.tracker.stuck()):
             if self._shown.match(swap):
                 self._shelf.take(swap)
-        self._following = True
+        self._away = None
+        self._say("snapshot", self._snapshot)
 
     async def _follow(self, changes: Changes) -> None:
-        look_at = beat_at = self.clock.monotonic()
-        while not changes.missed:  # else all is read anew
+        look_at, missed = self.clock.monotonic(), 0
+        while True:
+            if changes.missed > missed:
+                missed = changes.missed
+                await self._begin()
             now = self.clock.monotonic()
             if now >= look_at:
-                beat_at = now + _BEAT_EVERY if self._look(now >= beat_at) else beat_at
+                self._look()
                 look_at = now + _LOOK_EVERY
             try:
                 async with self.clock.timeout(look_at - now):
@@ -221,24 +224,27 @@ class Feed:
         if not self._shown.match(swap):
             return
         number, gone = self._shelf.take(swap)
-        if self._streams:
-            now = self.clock.utcnow()
-            self._tell("swap", {"swap": {"id": number, **told(swap, now)}, "gone": gone})
+        self._tell("swap", lambda: {"swap": {"id": number, **told(swap, self.clock.utcnow())}, "gone": gone})
 
-    def _look(self, beat: bool) -> bool:
-        """Tell how the tracker is, if that is news, or if it is time to say anything. True: it was told."""
-        trouble = self.deaf(), self.notes()
-        if trouble == self._told and not beat:
-            return False
-        self._told = trouble
-        self._tell("beat", {})
-        return True
+    def _look(self) -> None:
+        """Tell how the tracker is, if that is news, or if it is time to say anything."""
+        if (self.deaf(), self.notes()) != self._told or self.clock.monotonic() >= self._beat_at:
+            self._say("beat", dict)
 
-    def _tell(self, name: str, value: dict[str, Any]) -> None:
+    def _say(self, name: str, more: Callable[[], dict[str, Any]]) -> None:
+        """Tell how the tracker is, and more."""
+        self._told, self._beat_at = (self.deaf(), self.notes()), self.clock.monotonic() + _BEAT_EVERY
+        self._tell(name, more)
+
+    def _tell(self, name: str, more: Callable[[], dict[str, Any]]) -> None:
         if self._streams:
-            chunk = event(name, self._state() | value)
+            chunk = event(name, self._state() | more())
             for stream in self._streams:
                 stream.put(chunk)
 
     def _state(self) -> dict[str, Any]:
         return {"now": self.clock.utcnow(), "counts": self.counts(), "deaf": self.deaf(), "notes": self.notes()}
+
+    def _snapshot(self) -> dict[str, Any]:
+        now = self.clock.utcnow()
+        return {"swaps": [{"id": number, **told(swap, now)} for number, swap in self._shelf.swaps(Wanted(), _SNAPSHOT)]}

@@ -23,7 +23,7 @@ _HEADERS: Final = 16 * 1024
 _SEND_BUFFER: Final = 256 * 1024
 """Bytes that a request's head may have; bytes that the kernel keeps for a reader."""
 _BACKLOG: Final = 128
-_REQUEST_WAIT: Final = 10.0
+_REQUEST_WAIT: Final = 10
 _LEAVE_WAIT: Final = 3
 _STALLED: Final = 30.0
 """Seconds for a request to come; for requests to end when the server does; until a reader that takes nothing is cut off."""
@@ -66,7 +66,8 @@ def listen_at(host: str, port: int, *, stalled: float = _STALLED) -> socket.sock
     try:
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise OSError(error.errno, f"can't listen at {host} port {port}: {error.strerror}") from None
+        reason = (error.strerror or "").partition(" (while")[0]
+        raise OSError(error.errno, f"can't listen at {host} port {port}: {reason}") from None
     # what is accepted inherits these
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -80,12 +81,13 @@ def url_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-async def serve(app: StatusApp, listening: socket.socket) -> None:
+async def serve(app: StatusApp, listening: socket.socket, *, request_wait: int = _REQUEST_WAIT) -> None:
     """Serve until cancelled. Then event streams end, other requests have 3 s to, and all is closed.
 
     Args:
         app: it, open.
         listening: where; it is closed in the end.
+        request_wait: seconds after which a connection is closed on which no request comes; twice as many between two.
     """
     config = uvicorn.Config(
         app,
@@ -98,7 +100,7 @@ async def serve(app: StatusApp, listening: socket.socket) -> None:
         proxy_headers=False,
         server_header=False,
         limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=int(_REQUEST_WAIT),
+        timeout_keep_alive=request_wait,
         timeout_graceful_shutdown=_LEAVE_WAIT,
         h11_max_incomplete_event_size=_HEADERS,
     )
@@ -130,7 +132,7 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._looked_at: RequestResponseCycle | None = None
-        self._look_timer = self.loop.call_later(_REQUEST_WAIT, self._look)
+        self._look_timer = self.loop.call_later(self.timeout_keep_alive, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._look_timer.cancel()
@@ -142,4 +144,4 @@ class _Protocol(H11Protocol):
             self.transport.close()
             return
         self._looked_at = cycle
-        self._look_timer = self.loop.call_later(_REQUEST_WAIT, self._look)
+        self._look_timer = self.loop.call_later(self.timeout_keep_alive, self._look)

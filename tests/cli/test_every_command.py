@@ -49,6 +49,10 @@ _TABLE: Final = (
     (1, "collect {where} --history {folder}/nowhere/swaps.db --seconds 0.2"),
     (2, "collect {where}"),
     (4, "collect {refused} --history {folder}/{name}.db"),
+    (0, "serve {where} --listen 127.0.0.1:0 --seconds 0.2"),
+    (1, "serve {where} --listen 127.0.0.1:0 --history {folder}/nowhere/swaps.db"),
+    (2, "serve {where} --listen 0.0.0.0:0"),
+    (4, "serve {refused} --listen 127.0.0.1:0"),
     (0, "status --history {history} good"),
     (1, "status --history {history} bad"),
     (2, "status good"),
@@ -97,6 +101,7 @@ _INTERRUPTED: Final = {
     "collect {where} --history {folder}/{name}.db": "collecting",
     "record {folder}/{name}.jsonl {where}": "recording",
     "doctor {where} --seconds 60": "listening for",
+    "serve {where} --listen 127.0.0.1:0": "serving at",
 }
 """What goes on until somebody ends it, and what it says when it does."""
 

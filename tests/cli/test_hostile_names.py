@@ -16,12 +16,12 @@ import pytest
 from aioswap.cli.app import run
 from aioswap.cli.board import Filters
 from aioswap.cli.output import FORMATS, Style, logs
-from aioswap.tracking.fields import FIELDS
 from aioswap.cli.watch import watch
 from aioswap.emitter import Emitter
 from aioswap.emitting.request import SwapRequest
 from aioswap.outbox_file import FileOutbox
 from aioswap.tracker import SwapTracker
+from aioswap.tracking.fields import FIELDS
 from aioswap.transports.base import Message
 from aioswap.transports.memory import MemoryTransport
 from aioswap.wire.envelope import encode

@@ -16,10 +16,10 @@ import pytest
 
 from aioswap.attempts import Span
 from aioswap.cli.app import run
-from aioswap.tracking.fields import FIELDS
 from aioswap.history_file import HistoryFile
 from aioswap.ledger import SwapLedger
 from aioswap.recording import Recorded, write_line
+from aioswap.tracking.fields import FIELDS
 from aioswap.wire.envelope import encode
 from aioswap.wire.notification import Notification
 from tests.cli.running import Ended, in_pipe, in_terminal

@@ -24,12 +24,12 @@ from rich.console import Console
 from aioswap.cli.app import run
 from aioswap.cli.board import Board, Filters, lasting, picture
 from aioswap.cli.output import Style, logs
-from aioswap.tracking.fields import FIELDS
 from aioswap.cli.watch import watch
 from aioswap.ledger import SwapLedger
 from aioswap.swaps import Swap
 from aioswap.tracker import SwapTracker
 from aioswap.tracking.changes import Changes
+from aioswap.tracking.fields import FIELDS
 from aioswap.wire.notification import Notification
 from tests.cli.bus import Bus
 from tests.cli.speech import say

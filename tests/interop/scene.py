@@ -100,8 +100,7 @@ async def on_stage(**options: Any) -> AsyncGenerator[tuple[Scene, Site]]:
 
 
 async def paint(folder: Path) -> None:
-    """Write the pictures of the documentation."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the pictures of the documentation into a folder."""
     async with on_stage() as (scene, site), browsing() as browser:
         await scene.play()
         for scheme, name in (("light", "serve.png"), ("dark", "serve-dark.png")):

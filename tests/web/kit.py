@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -123,10 +123,8 @@ async def head_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
 async def hang_up(writer: asyncio.StreamWriter) -> None:
     """Close a connection."""
     writer.close()
-    try:
+    with suppress(OSError):
         await writer.wait_closed()
-    except OSError:
-        pass
 
 
 @asynccontextmanager
@@ -139,12 +137,13 @@ async def served(
     clock: Clock | None = None,
     port: int = 0,
     stalled: float = 30.0,
+    request_wait: int = 10,
 ) -> AsyncGenerator[Site]:
     """Give a site that shows what `tracker` hears."""
     app = StatusApp(tracker, access, project=project, metrics=metrics, clock=clock)
     listening = listen_at("127.0.0.1", port, stalled=stalled)
     async with app:
-        serving = asyncio.create_task(serve(app, listening))
+        serving = asyncio.create_task(serve(app, listening, request_wait=request_wait))
         try:
             yield Site(app, listening.getsockname()[1], serving)
         finally:
