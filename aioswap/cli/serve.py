@@ -15,6 +15,7 @@ from aioswap.cli.listening import listen, opened, unkept
 from aioswap.cli.options import EXISTING_FILE, Connection, connection_options
 from aioswap.cli.output import say
 from aioswap.clock import Clock
+from aioswap.hooks import Hook
 from aioswap.tracker import SwapTracker
 from aioswap.transports.base import Transport
 from aioswap.web.access import LOOPBACK, Access
@@ -79,8 +80,11 @@ def command(
         raise click.BadParameter(str(error), param_hint="--listen") from None
     access = _access(host, _token(token_file), hosts)
     clock, transports = Clock(), connection.transports()
-    tracker = SwapTracker(*transports, topics=connection.topics, stuck_after=stuck_after, history=history, clock=clock)
-    app = StatusApp(tracker, access, project=project, metrics=_metrics(), clock=clock)
+    hooks, metrics = _metrics(project, clock)
+    tracker = SwapTracker(
+        *transports, topics=connection.topics, stuck_after=stuck_after, history=history, clock=clock, hooks=hooks
+    )
+    app = StatusApp(tracker, access, project=project, metrics=metrics, clock=clock)
     with listen_at(host, port) as listening:
         return listen(serve_swaps(transports, tracker, app, listening, seconds, clock), lambda: unkept(tracker))
 
@@ -161,12 +165,17 @@ def _token(file: Path | None) -> str | None:
     return text
 
 
-def _metrics() -> Metrics | None:
-    """Return what makes metrics; None: the extra prometheus is not installed."""
+def _metrics(project: str | None, clock: Clock) -> tuple[tuple[Hook, ...], Metrics | None]:
+    """Return the tracker's hooks, and what makes metrics; None: the extra prometheus is not installed.
+
+    A hook would count the swaps of other projects, too.
+    """
     try:
+        from aioswap.hooks.prometheus import PrometheusHook
         from aioswap.web.metrics import exposition
     except ModuleNotFoundError as error:
         if error.name != "prometheus_client":
             raise
-        return None
-    return exposition
+        return (), None
+    hooks = () if project is not None else (PrometheusHook(clock=clock),)
+    return hooks, exposition(*hooks)

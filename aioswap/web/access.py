@@ -113,7 +113,8 @@ class Guard:
         headers = Headers(scope=scope)
         refusal = _refusal(scope, headers, self._access)
         scope[ALLOWED] = refusal is None
-        if refusal is None or (scope["path"] in _PROBES and scope["method"] in _METHODS):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if refusal is None or (path in _PROBES and scope["method"] in _METHODS):
             await self._app(scope, receive, safely)
         else:
             await _refuse(*refusal, safely)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from importlib.resources import files
 from typing import Any, Final, Self
 
@@ -46,7 +47,8 @@ class StatusApp:
     """An ASGI application that shows the swaps of a tracker. Open it with `async with`, before or after the tracker.
 
     `/swaps`, `/swaps/stuck` and `/swaps/{request_id}` are JSON, `/events` are server-sent events, `/` is a page, `/live` and
-    `/ready` are for probes, `/metrics` for Prometheus. It is read-only. The request context is never shown, faults are masked.
+    `/ready` are for probes, `/metrics` for Prometheus; below another path if it is mounted there. It is read-only. The request
+    context is never shown, faults are masked.
 
     Args:
         tracker: whose swaps are shown.
@@ -76,7 +78,7 @@ class StatusApp:
             Route("/live", self._live),
             Route("/ready", self._ready),
             Route("/metrics", self._show_metrics),
-            *(Route(path, self._show_page) for path in _PAGE),
+            *(Route(path, partial(self._show_page, path)) for path in _PAGE),
         ]
         self._app = Guard(Starlette(routes=routes, exception_handlers={HTTPException: _failed}), access or Access())
 
@@ -152,8 +154,7 @@ class StatusApp:
         body, media_type = self._metrics(self.feed)
         return Response(body, headers={"content-type": media_type})
 
-    async def _show_page(self, request: Request) -> Response:
-        path = request.url.path
+    async def _show_page(self, path: str, request: Request) -> Response:
         return Response(self._page[path], headers={"content-type": _PAGE[path][1]})
 
 

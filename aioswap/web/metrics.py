@@ -9,6 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from aioswap.hooks.prometheus import PrometheusHook
+from aioswap.web.app import Metrics
 from aioswap.web.feed import Feed
 
 __all__ = ["FeedCollector", "exposition"]
@@ -37,8 +39,17 @@ class FeedCollector(Collector):
         yield CounterMetricFamily("aioswap_status_history_lost", "Changes that the history never got.", value=health.lost)
 
 
-def exposition(feed: Feed) -> tuple[bytes, str]:
-    """Return what `/metrics` answers, and its media type."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(FeedCollector(feed))
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+def exposition(*hooks: PrometheusHook) -> Metrics:
+    """Return what makes the answer of `/metrics`: what a feed shows, and what hooks have counted; they watch its tracker.
+
+    A hook counts the swaps of all projects: give none where one project's are shown.
+    """
+
+    def exposed(feed: Feed) -> tuple[bytes, str]:
+        own = CollectorRegistry()
+        own.register(FeedCollector(feed))
+        for hook in hooks:
+            hook.watch(feed.tracker)  # again and again counts once
+        return b"".join(map(generate_latest, (own, *(hook.registry for hook in hooks)))), CONTENT_TYPE_LATEST
+
+    return exposed

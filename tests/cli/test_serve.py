@@ -140,10 +140,13 @@ def test_another_module_that_is_missing_is_no_matter_of_an_extra() -> None:
 
 
 def test_without_the_extra_for_metrics_it_serves_the_rest() -> None:
-    script = "import sys; sys.modules['prometheus_client'] = None; from aioswap.cli.serve import _metrics; print(_metrics())"
+    script = (
+        "import sys; sys.modules['prometheus_client'] = None; "
+        "from aioswap.cli.serve import _metrics; from aioswap.clock import Clock; print(_metrics(None, Clock()))"
+    )
     done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False)
 
-    assert "None\n" == done.stdout
+    assert "((), None)\n" == done.stdout
 
 
 # on RabbitMQ

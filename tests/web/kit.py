@@ -19,6 +19,7 @@ from aioswap.web.server import listen_at, serve
 __all__ = ["Answer", "Events", "Site", "served"]
 
 _LINE = 1 << 22
+_FIGURES = exposition()
 
 
 class Answer(NamedTuple):
@@ -133,7 +134,7 @@ async def served(
     access: Access | None = None,
     *,
     project: str | None = None,
-    metrics: Metrics | None = exposition,
+    metrics: Metrics | None = _FIGURES,
     clock: Clock | None = None,
     port: int = 0,
     stalled: float = 30.0,

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from aioswap.tracker import SwapTracker
 from aioswap.tracking.fields import FIELDS
+from aioswap.web.access import Access
 from aioswap.web.app import StatusApp
+from aioswap.web.server import listen_at, serve
 from tests.swap_kit import fault, swap_event
 from tests.tracker_kit import Air, until
 from tests.web.kit import Site, served
@@ -254,6 +258,25 @@ async def test_opened_twice_is_misuse_and_closed_it_can_be_opened_again(air: Air
         pass
     with pytest.raises(RuntimeError, match="this status app is not open"):
         await app.__aexit__()
+
+
+async def test_it_can_be_mounted_in_another_application(air: Air) -> None:
+    tracker = SwapTracker(air.transport, clock=air.clock)
+    app = StatusApp(tracker, Access(token="sesame-sesame-sesame"), clock=air.clock)
+    outer: Any = Starlette(routes=[Mount("/status", app)])
+    with listen_at("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        async with tracker, app:
+            outer.feed = app.feed
+            site = Site(app, port, asyncio.create_task(serve(outer, listening)))
+            paths = ("/status/", "/status/page.js", "/status/swaps", "/status/live", "/live", "/status")
+            codes = [(await site.ask(path, authorization="Bearer sesame-sesame-sesame")).status for path in paths]
+            probe, refused = await site.ask("/status/ready"), await site.ask("/status/swaps")
+            site.serving.cancel()
+            await asyncio.wait({site.serving})
+
+    assert [200, 200, 200, 200, 404, 307] == codes
+    assert (200, 401) == (probe.status, refused.status)
 
 
 async def test_what_is_no_http_is_left_unanswered(air: Air) -> None:
