@@ -122,21 +122,32 @@ def test_an_address_in_use_is_1() -> None:
     assert (1, "", said) == ended
 
 
-@pytest.mark.parametrize("module", ["starlette", "uvicorn"])
-def test_without_its_extra_it_says_what_to_install(module: str) -> None:
-    script = f"import sys; sys.modules['{module}'] = None; from aioswap.cli.app import run; sys.exit(run(['serve', '--url', 'amqp://a/']))"
+def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "aioswap.cli.serve")
+    monkeypatch.delitem(sys.modules, "aioswap.web.server")
+    code = run(["serve", *_NOWHERE])
+    told = capsys.readouterr()
+
+    assert (2, "") == (code, told.out)
+    assert "serve needs the extra web: pip install 'aioswap[web]'" in told.err
+
+
+def test_another_module_that_is_missing_is_no_matter_of_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aioswap.web.app", None)
+    monkeypatch.delitem(sys.modules, "aioswap.cli.serve")
+
+    with pytest.raises(ModuleNotFoundError, match=r"aioswap\.web\.app"):
+        run(["serve", *_NOWHERE])
+
+
+def test_an_installation_without_the_extra_ends_with_2_too() -> None:
+    script = "import sys; sys.modules['starlette'] = None; from aioswap.cli.app import run; sys.exit(run(['serve']))"
     done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False)
 
     assert (2, "") == (done.returncode, done.stdout)
-    assert "serve needs the extra web: pip install 'aioswap[web]'" in done.stderr
+    assert "pip install 'aioswap[web]'" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_another_module_that_is_missing_is_no_matter_of_an_extra() -> None:
-    script = "import sys; sys.modules['aioswap.web.app'] = None; from aioswap.cli.app import run; run(['serve'])"
-    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False)
-
-    assert "ModuleNotFoundError: import of aioswap.web.app halted" in done.stderr
 
 
 def test_without_the_extra_for_metrics_it_serves_the_rest() -> None:
@@ -193,6 +204,37 @@ def test_elsewhere_the_token_opens_and_a_name_may_be_allowed(bus: Bus, tmp_path:
 
     assert [200, 401, 403, 200] == answers
     assert (0, "", f"serving at http://0.0.0.0:{port}/\n") == ended
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("password", "arguments", "code"),
+    [
+        ("guest", [], 0),
+        ("guest", ["--project", "p"], 0),
+        ("guest", ["--history", "{folder}/swaps.db"], 0),
+        ("guest", ["--history", "{folder}/nowhere/swaps.db"], 1),
+        ("guest", ["--history", "{folder}/other"], 2),
+        ("wrong", [], 4),
+    ],
+)
+def test_how_it_ends_on_a_broker(password: str, arguments: list[str], code: int, bus: Bus, tmp_path: Path) -> None:
+    bus.declare()
+    (tmp_path / "other").write_text("something else")
+    url = bus.url.replace("guest@", f"{password}@")
+    more = [argument.format(folder=tmp_path) for argument in arguments]
+    ended = in_pipe("serve", "--url", url, *bus.where[2:], "--listen", "127.0.0.1:0", "--seconds", "0.1", *more)
+
+    assert code == ended.code
+    assert (code == 0) == ended.err.startswith("serving at ")
+
+
+@pytest.mark.broker
+def test_it_ends_by_itself_when_its_seconds_are_over(bus: Bus, capsys: pytest.CaptureFixture[str]) -> None:
+    bus.declare()
+
+    assert 0 == run(["serve", *bus.where, "--listen", "127.0.0.1:0", "--seconds", "0.1"])
+    assert capsys.readouterr().err.endswith(" for 0.1 s\n")
 
 
 @pytest.mark.broker
