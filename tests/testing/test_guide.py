@@ -13,7 +13,7 @@ pytest_plugins = ["pytester"]
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "guides" / "testing.md").read_text()
-_LONGEST = 40
+_LONGEST = 50
 """Lines of a block."""
 
 _RUNNERS = {
