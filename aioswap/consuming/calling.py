@@ -10,7 +10,7 @@ from typing import Any
 
 from aioswap.clock import Clock
 from aioswap.consuming.copies import bounded
-from aioswap.consuming.deadlines import Deadline, Deadlines
+from aioswap.consuming.deadlines import Deadlines
 from aioswap.consuming.handlers import Handler, misfit, outcome_of
 from aioswap.outcomes import Ack, Outcome, Reject, RetryPolicy
 from aioswap.wire.faults import Mask, mask, traceback_of
@@ -56,19 +56,22 @@ class Caller:
             return Reject(reason), None
         task = asyncio.current_task()
         assert task is not None
-        deadline = None if self._deadlines is None else self._deadlines.begin(task)
+        if self._deadlines is not None:
+            self._deadlines.begin(task)
+        in_time = True
         raised: Exception
         try:
-            raised = outcome_of(await handler.function(notification))
+            try:
+                raised = outcome_of(await handler.function(notification))
+            finally:
+                if self._deadlines is not None:
+                    in_time = self._deadlines.end(task)
         except asyncio.CancelledError as error:
             if self._cut_off():
                 raise
-            raised = self._cancelled(deadline, error)
+            raised = self._cancelled(error, in_time=in_time)
         except Exception as error:  # around a handler: whatever it raises becomes an outcome
             raised = error
-        finally:
-            if deadline is not None:
-                deadline.end()
         if task.cancelling():
             await _forget_cancel(task)
         if type(raised) is Ack:
@@ -85,9 +88,9 @@ class Caller:
         if self._deadlines is not None:
             self._deadlines.close()
 
-    def _cancelled(self, deadline: Deadline | None, error: asyncio.CancelledError) -> Exception:
+    def _cancelled(self, error: asyncio.CancelledError, *, in_time: bool) -> Exception:
         """Return what a cancel means that is not the consumer's."""
-        if deadline is None or not deadline.passed:
+        if in_time:
             return RuntimeError("the handler was cancelled, and not by its consumer")
         explained = TimeoutError(f"the handler did not end within {self._limit:g} s")
         explained.__cause__ = error

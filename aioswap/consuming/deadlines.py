@@ -7,30 +7,14 @@ from typing import Any, Final
 
 from aioswap.clock import Clock, Timer
 
-__all__ = ["Deadline", "Deadlines"]
+__all__ = ["Deadlines"]
 
 _EARLY: Final = 1e-6
 """Seconds by which a timer may be early: sums of floats are."""
 
 
-class Deadline:
-    """When a call has to be done, and whether it was not."""
-
-    __slots__ = ("_running", "due", "passed", "task")
-
-    def __init__(self, task: asyncio.Task[Any], due: float, running: dict[Deadline, None]) -> None:
-        self.task = task
-        self.due = due
-        self.passed = False
-        self._running = running
-
-    def end(self) -> None:
-        """The call is done."""
-        self._running.pop(self, None)
-
-
 class Deadlines:
-    """Cancels the tasks of calls that take too long. Whoever is cancelled finds `passed` in his deadline.
+    """Cancels tasks whose call takes too long. A task has one call at a time.
 
     Args:
         limit: seconds for each.
@@ -39,22 +23,25 @@ class Deadlines:
 
     def __init__(self, limit: float, clock: Clock) -> None:
         self._limit = limit
-        self._clock = clock
-        self._running: dict[Deadline, None] = {}
+        self._now = clock.monotonic
+        self._call_later = clock.call_later
+        self._due: dict[asyncio.Task[Any], float] = {}
         """In the order in which they are due, for all have the same time."""
         self._timer: Timer | None = None
 
-    def begin(self, task: asyncio.Task[Any]) -> Deadline:
-        """Return the deadline of a call that `task` begins now."""
-        deadline = Deadline(task, self._clock.monotonic() + self._limit, self._running)
-        self._running[deadline] = None
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """Note that `task` begins a call now."""
+        self._due[task] = self._now() + self._limit
         if self._timer is None:
-            self._timer = self._clock.call_later(self._limit, self._look)
-        return deadline
+            self._timer = self._call_later(self._limit, self._look)
+
+    def end(self, task: asyncio.Task[Any]) -> bool:
+        """Note that the call of `task` is done; False: it took too long, and the task was cancelled."""
+        return self._due.pop(task, None) is not None
 
     def close(self) -> None:
         """Cancel nothing any more."""
-        self._running.clear()
+        self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -62,12 +49,11 @@ class Deadlines:
     def _look(self) -> None:
         """Cancel what is overdue, and look again when the next one is."""
         self._timer = None
-        now = self._clock.monotonic()
-        while self._running:
-            deadline = next(iter(self._running))
-            if deadline.due > now + _EARLY:
-                self._timer = self._clock.call_later(deadline.due - now, self._look)
+        now = self._now()
+        while self._due:
+            task, due = next(iter(self._due.items()))
+            if due > now + _EARLY:
+                self._timer = self._call_later(due - now, self._look)
                 return
-            del self._running[deadline]
-            deadline.passed = True
-            deadline.task.cancel()
+            del self._due[task]
+            task.cancel()

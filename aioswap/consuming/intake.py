@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,7 +82,7 @@ class Intake:
         self.lanes: Lanes[Delivery, Case] = Lanes(self._sort, self._work, self._failed, concurrency=rules.concurrency)
         self._handlers = handlers
         self._rules = rules
-        self._hooks = rules.hooks
+        self._hooks = rules.hooks if rules.hooks else None
         self._stopped = stopped
         self._seen = Seen()
         self._caller = Caller(rules.retry, rules.handler_timeout, rules.clock, self._cut_off, rules.masked)
@@ -124,14 +124,14 @@ class Intake:
     def _sort(self, delivery: Delivery) -> None:
         """Find out what a delivery is, and line it up if somebody is to handle it."""
         try:
-            if self._hooks:
-                self._receive_and_tell(delivery)
-            else:
+            if self._hooks is None:
                 self._receive(delivery)
+            else:
+                self._receive_and_tell(delivery, self._hooks)
         except Exception as error:  # a supervisor: one delivery must not stop those behind it
             self._note_defect(error)
 
-    def _receive_and_tell(self, delivery: Delivery) -> None:
+    def _receive_and_tell(self, delivery: Delivery, hooks: Hooks) -> None:
         operation = Operation(
             kind=OperationKind.RECEIVE,
             routing_key=delivery.routing_key,
@@ -139,11 +139,11 @@ class Intake:
             size=len(delivery.original),
             headers=dict(delivery.headers),
         )
-        self._hooks.started(operation)
+        hooks.started(operation)
         operation.outcome, notification = self._receive(delivery)
         if notification is not None:
             operation.event_type, operation.message_id = notification.event_type, notification.message_id
-        self._hooks.finished(operation)
+        hooks.finished(operation)
 
     def _receive(self, delivery: Delivery) -> tuple[str, Notification[Any] | None]:
         notification, unreadable = None, ""
@@ -269,7 +269,7 @@ class Intake:
         return self.lanes.closed or (self._owner is not None and self._owner.cancelling() > 0)
 
     def _begin(self, kind: OperationKind, case: Case, handler: Handler | None = None) -> Operation | None:
-        if not self._hooks:
+        if self._hooks is None:
             return None
         notification = case.notification
         operation = Operation(
@@ -287,7 +287,7 @@ class Intake:
         return operation
 
     def _end(self, operation: Operation | None, outcome: Outcome | None, error: BaseException | None) -> None:
-        if operation is not None:
+        if operation is not None and self._hooks is not None:
             operation.outcome = "" if outcome is None else type(outcome).__name__.lower()
             operation.error = error
             self._hooks.finished(operation)
@@ -296,5 +296,5 @@ class Intake:
 def _instance_of(notification: Notification[Any] | None) -> str | None:
     """Return the uuid in the payload, None where there is none."""
     payload = None if notification is None else notification.payload
-    uuid = payload.get("uuid") if isinstance(payload, Mapping) else getattr(payload, "uuid", None)
+    uuid = payload.get("uuid") if isinstance(payload, dict) else getattr(payload, "uuid", None)
     return uuid if isinstance(uuid, str) else None

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["Lanes"]
 
-_TURN: Final = 16
+_TURN: Final = 64
 """Items after which a worker lets the loop do something else."""
 
 _NOT_SET: Final = object()
@@ -169,7 +169,10 @@ class Lanes(Generic[R, T]):
         context = copy_context()
         if len(context) != len(self._context):
             return True
-        return any(self._context.get(variable, _NOT_SET) is not value for variable, value in context.items())
+        for variable, value in context.items():
+            if self._context.get(variable, _NOT_SET) is not value:
+                return True
+        return False
 
     def _left(self, worker: _Worker[T], task: asyncio.Task[None]) -> None:
         self._workers.discard(worker)

@@ -36,32 +36,32 @@ async def calls() -> AsyncIterator[Calls]:
 
 async def test_what_takes_too_long_is_cancelled_in_its_time(calls: Calls) -> None:
     first, second = calls.waiting(), calls.waiting()
-    told = [calls.deadlines.begin(first)]
+    calls.deadlines.begin(first)
     await calls.clock.advance(4)
-    told.append(calls.deadlines.begin(second))
+    calls.deadlines.begin(second)
     states = []
     for seconds in (5, 1, 3.9, 0.1):
         await calls.clock.advance(seconds)
         states.append([task.cancelled() for task in (first, second)])
 
     assert [[False, False], [True, False], [True, False], [True, True]] == states
-    assert [True, True] == [deadline.passed for deadline in told]
+    assert [False, False] == [calls.deadlines.end(task) for task in (first, second)]
 
 
 async def test_what_is_done_in_time_is_not_cancelled(calls: Calls) -> None:
     task = calls.waiting()
-    deadline = calls.deadlines.begin(task)
-    deadline.end()
-    deadline.end()
+    calls.deadlines.begin(task)
+    in_time = calls.deadlines.end(task)
     await calls.clock.advance(100)
 
-    assert (False, False) == (task.cancelled(), deadline.passed)
+    assert (True, False) == (in_time, task.cancelled())
 
 
 async def test_calls_after_a_pause_have_their_deadline(calls: Calls) -> None:
-    calls.deadlines.begin(calls.waiting()).end()
-    await calls.clock.advance(100)
     task = calls.waiting()
+    calls.deadlines.begin(task)
+    calls.deadlines.end(task)
+    await calls.clock.advance(100)
     calls.deadlines.begin(task)
     await calls.clock.advance(10)
 
@@ -71,7 +71,8 @@ async def test_calls_after_a_pause_have_their_deadline(calls: Calls) -> None:
 async def test_times_that_do_not_add_up_exactly_end_too(calls: Calls) -> None:
     task = calls.waiting()
     for _ in range(30):
-        calls.deadlines.begin(calls.waiting()).end()
+        calls.deadlines.begin(task)
+        calls.deadlines.end(task)
         await calls.clock.advance(0.1)
     calls.deadlines.begin(task)
     for _ in range(100):

@@ -197,14 +197,14 @@ async def test_many_items_in_a_row_let_others_have_their_turn(work: Work) -> Non
         done.append(item)
 
     lanes = work.in_lanes(1, run=run)
-    for number in range(100):
+    for number in range(1000):
         lanes.offer(f"a{number}")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     early = len(done)
     await lanes.idle()
 
-    assert 0 < early < 100 == len(done)
+    assert 0 < early < 1000 == len(done)
 
 
 async def test_a_context_that_was_changed_is_left_to_no_other_item(work: Work) -> None:
