@@ -194,7 +194,7 @@ class Intake:
         for handler in case.handlers:
             if owed is not None and handler.name not in owed:
                 continue
-            if self._cut_off():  # the handler before has outlived its cancel
+            if told and self._cut_off():  # the handler before has outlived its cancel
                 raise asyncio.CancelledError
             assert case.notification is not None
             operation = self._begin(OperationKind.HANDLE, case, handler)

@@ -166,13 +166,8 @@ class Lanes(Generic[R, T]):
 
     def _is_changed(self) -> bool:
         """Whether the context is another one than that in which the lanes were made."""
-        context = copy_context()
-        if len(context) != len(self._context):
-            return True
-        for variable, value in context.items():
-            if self._context.get(variable, _NOT_SET) is not value:
-                return True
-        return False
+        context, first = copy_context(), self._context
+        return len(context) != len(first) or any(first.get(name, _NOT_SET) is not value for name, value in context.items())
 
     def _left(self, worker: _Worker[T], task: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
@@ -181,9 +176,9 @@ class Lanes(Generic[R, T]):
             return
         item = worker.item
         if item is not None:
+            assert error is not None  # what ends without one has no item any more
             self._ended(worker)
-            if error is not None:
-                self._failed(item, error)
+            self._failed(item, error)
         if self._offered or self._ready:
             self._wake()
         elif not self._lanes:
