@@ -136,6 +136,9 @@ class Consumer:
         It returns or raises an outcome: `Ack` (the same as returning None), `Retry` or `Reject`. The `RetryPolicy` judges any
         other exception. All handlers that match a notification run, one after the other in the order of their registration.
 
+        A task runs several notifications one after the other, each in the context that the consumer was opened in. So a
+        handler that keeps its task and cancels it later hits another one.
+
         Args:
             pattern: an `EventType` or `EventPattern`, with which mypy checks the handler's argument; or a text in which `*`
                 stands for one word and `#` for any number.

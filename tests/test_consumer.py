@@ -7,12 +7,14 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, cast
 
 import pytest
 
 from aioswap.consumer import Consumer
 from aioswap.outcomes import Ack, Reject, Retry, RetryPolicy
+from aioswap.testing import ManualClock
 from aioswap.transports.base import Confirmation, Delivery, Receiver
 from aioswap.transports.memory import MemoryTransport
 from aioswap.wire.events import EventPattern, volume_swap
@@ -256,6 +258,56 @@ async def test_a_handled_delivery_costs_one_task_and_a_foreign_one_none(bus: Bus
         asyncio.get_running_loop().set_task_factory(None)
 
     assert 5 == len(created)
+
+
+async def test_deliveries_that_come_together_cost_one_task(bus: Bus, consumer: Consumer) -> None:
+    tasks: set[Any] = set()
+
+    @consumer.on(volume_swap.end)
+    async def handler(notification: Notification[Any]) -> None:
+        tasks.add(asyncio.current_task())
+
+    async with bus.opened():
+        async with consumer.running():
+            pass
+        for _ in range(20):
+            await bus.publish(notification_body())
+        async with consumer.running():
+            await until(lambda: consumer.health().handled == 20)
+
+    assert 1 == len(tasks)
+
+
+class BrokenClock(ManualClock):
+    """Fails when it is asked the first time after `broken` was set."""
+
+    broken = False
+
+    def utcnow(self) -> datetime:
+        if self.broken:
+            self.broken = False
+            raise KeyError("the hands fell off")
+        return super().utcnow()
+
+
+async def test_a_defect_in_sorting_leaves_the_delivery_on_the_broker_and_stops_nothing(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, script = BrokenClock(), Script()
+    consumer = Consumer(bus.transport, "billing", clock=clock)
+    consumer.on(volume_swap.end)(script.handle)
+    async with bus.opened():
+        async with consumer.running():
+            clock.broken = True
+            await bus.publish(notification_body(message_id="first"))
+            await bus.publish(notification_body(message_id="second"))
+            await until(lambda: consumer.health().handled)
+            degraded = consumer.health().link.degraded
+        left = bus.depth(QUEUE)
+
+    assert (["second"], 1) == (script.ids, left)
+    assert "a delivery stays unsettled: KeyError while it was handled; see the log" == degraded
+    assert "the hands fell off" in caplog.text
 
 
 async def test_another_consumer_of_no_pool_takes_nothing_from_a_pool(bus: Bus, consumer: Consumer) -> None:

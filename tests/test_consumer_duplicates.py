@@ -183,7 +183,7 @@ async def test_a_dead_letter_that_is_moved_by_hand_is_a_replay(bus: Bus, consume
 
 def test_the_memory_forgets_the_oldest_first() -> None:
     seen = Seen(limit=2)
-    keys = [("id", bytes([number]), 0, 0) for number in range(3)]
+    keys = [("id", number, 0, 0) for number in range(3)]
     for key in keys:
         seen.add(key)
 

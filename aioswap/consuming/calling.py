@@ -10,8 +10,9 @@ from typing import Any
 
 from aioswap.clock import Clock
 from aioswap.consuming.copies import bounded
+from aioswap.consuming.deadlines import Deadlines
 from aioswap.consuming.handlers import Handler, misfit, outcome_of
-from aioswap.outcomes import Outcome, Reject, RetryPolicy
+from aioswap.outcomes import Ack, Outcome, Reject, RetryPolicy
 from aioswap.wire.faults import Mask, mask, traceback_of
 from aioswap.wire.notification import Notification
 
@@ -41,7 +42,7 @@ class Caller:
     ) -> None:
         self._policy = policy
         self._limit = limit
-        self._clock = clock
+        self._deadlines = None if limit is None else Deadlines(limit, clock)
         self._cut_off = cut_off
         self._masked = masked
 
@@ -53,20 +54,28 @@ class Caller:
         reason = misfit(handler.pattern, notification)
         if reason is not None:
             return Reject(reason), None
-        begun = self._clock.monotonic()
+        task = asyncio.current_task()
+        assert task is not None
+        if self._deadlines is not None:
+            self._deadlines.begin(task)
+        in_time = True
         raised: Exception
         try:
-            async with self._clock.timeout(self._limit):
+            try:
                 raised = outcome_of(await handler.function(notification))
-        except asyncio.CancelledError:
+            finally:
+                if self._deadlines is not None:
+                    in_time = self._deadlines.end(task)
+        except asyncio.CancelledError as error:
             if self._cut_off():
                 raise
-            raised = RuntimeError("the handler was cancelled, and not by its consumer")
+            raised = self._cancelled(error, in_time=in_time)
         except Exception as error:  # around a handler: whatever it raises becomes an outcome
-            raised = self._explained(error, begun)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+            raised = error
+        if task.cancelling():
             await _forget_cancel(task)
+        if type(raised) is Ack:
+            return raised, None
         outcome = _without_secrets(self._policy.judge(raised, attempt), self._masked)
         if isinstance(raised, Outcome):
             return outcome, None
@@ -74,10 +83,15 @@ class Caller:
         _logger.warning("handler %s failed in attempt %d: %s\n%s", handler.name, attempt + 1, type(outcome).__name__, told)
         return outcome, raised
 
-    def _explained(self, error: Exception, begun: float) -> Exception:
-        """Return `error`, with words if it is the deadline's, which has none."""
-        if self._limit is None or not isinstance(error, TimeoutError) or self._clock.monotonic() - begun < self._limit:
-            return error
+    def close(self) -> None:
+        """Time nothing any more."""
+        if self._deadlines is not None:
+            self._deadlines.close()
+
+    def _cancelled(self, error: asyncio.CancelledError, *, in_time: bool) -> Exception:
+        """Return what a cancel means that is not the consumer's."""
+        if in_time:
+            return RuntimeError("the handler was cancelled, and not by its consumer")
         explained = TimeoutError(f"the handler did not end within {self._limit:g} s")
         explained.__cause__ = error
         return explained

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from aioswap.outcomes import Ack, Outcome, Reject, Retry
 from aioswap.transports.base import MAX_BODY, NOTIFICATION_PROPERTIES, Delivery, Message
@@ -65,10 +65,10 @@ class Trail:
     last: str | None = None
 
     @classmethod
-    def read(cls, headers: Mapping[str, Any]) -> Self:
+    def read(cls, headers: Mapping[str, Any]) -> Trail:
         """Return the trail that `headers` tell. What is no value of ours counts as absent: anybody may send headers."""
         if not headers:
-            return cls()
+            return _FRESH
         names, reasons = _texts(headers.get(_HANDLERS)), _texts(headers.get(_REASONS))
         return cls(
             attempts=_count(headers.get(_ATTEMPTS)),
@@ -100,6 +100,9 @@ class Trail:
     def start(self) -> Trail:
         """Return the trail to handle by: a dead letter that somebody moved back to its pool by hand is a replay."""
         return self if self.reason is None else self.again()
+
+
+_FRESH: Final = Trail()
 
 
 def _count(value: object) -> int:
@@ -139,11 +142,11 @@ def combine(trail: Trail, told: Iterable[tuple[str, Outcome]]) -> tuple[Trail, O
         trail: the one before the attempt.
         told: the outcome of each handler that ran, by its name.
     """
-    outcomes = tuple(told)
-    retries = {name: outcome for name, outcome in outcomes if isinstance(outcome, Retry)}
-    rejects = [(name, str(outcome)) for name, outcome in outcomes if isinstance(outcome, Reject)]
-    if not (retries or rejects or trail.rejected):
+    failed = [(name, outcome) for name, outcome in told if not isinstance(outcome, Ack)]
+    if not failed and not trail.rejected:
         return trail, Ack()
+    retries = {name: outcome for name, outcome in failed if isinstance(outcome, Retry)}
+    rejects = [(name, str(outcome)) for name, outcome in failed if isinstance(outcome, Reject)]
     limit = min(MAX_TEXT, _MAX_TEXTS // (len(trail.rejected) + len(rejects) or 1))
     rejected = (*trail.rejected, *((name, bounded(reason, limit)) for name, reason in rejects))
     after = replace(trail, attempts=trail.attempts + 1, owed=tuple(retries) or None, rejected=rejected)

@@ -16,6 +16,7 @@ __all__ = ["Handler", "HandlerFunction", "Handlers", "misfit", "outcome_of"]
 HandlerFunction: TypeAlias = Callable[[Notification[Any]], Coroutine[Any, Any, Outcome | None]]
 
 _MAX_NAME: Final = 255
+_MAX_TYPES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +33,8 @@ class Handlers:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._matching: dict[str, tuple[Handler, ...]] = {}
+        """By the event types that were asked for."""
 
     def __len__(self) -> int:
         return len(self._handlers)
@@ -62,18 +65,28 @@ class Handlers:
         if name in self._handlers:
             raise ValueError(f"there is a handler {name!r} already: give one of the two another name=")
         self._handlers[name] = Handler(name, pattern, function)
+        self._matching.clear()
 
     def matching(self, event_type: str) -> tuple[Handler, ...]:
         """Return those that want `event_type`."""
-        return tuple(handler for handler in self._handlers.values() if handler.pattern.matches(event_type))
+        found = self._matching.get(event_type)
+        if found is None:
+            found = tuple(handler for handler in self._handlers.values() if handler.pattern.matches(event_type))
+            if len(self._matching) >= _MAX_TYPES:  # whoever sends may invent as many as he likes
+                self._matching.clear()
+            self._matching[event_type] = found
+        return found
 
 
 def misfit(pattern: EventPattern[Any], notification: Notification[Any]) -> str | None:
     """Return why `notification`, which matches `pattern`, has no payload of its class; None: it has."""
-    expected = get_origin(pattern.payload) or pattern.payload
-    if isinstance(notification.payload, expected):
+    payload = notification.payload
+    if type(payload) is pattern.payload or pattern.payload is object:
         return None
-    return f"the payload is a {type(notification.payload).__name__}, and {pattern.pattern} means a {expected.__name__}"
+    expected = get_origin(pattern.payload) or pattern.payload
+    if isinstance(payload, expected):
+        return None
+    return f"the payload is a {type(payload).__name__}, and {pattern.pattern} means a {expected.__name__}"
 
 
 def _name_of(function: HandlerFunction) -> str:

@@ -1,15 +1,15 @@
 """From a delivery to its settling: decode, match, de-duplicate, line up, handle, keep copies, acknowledge.
 
-`deliver` is a plain call and does what needs no waiting; one task does the rest of a delivery that somebody wants.
+`deliver` is a plain call, and only keeps a delivery: it is decoded when a task has time to handle it. So what is made of it is
+handled while it is new, and gone before the next one; many decoded notifications that wait cost more than handling them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Any
 
 from aioswap.clock import Clock
@@ -79,10 +79,10 @@ class Intake:
     def __init__(self, handlers: Handlers, rules: Rules, stopped: Callable[[BaseException], None]) -> None:
         self.counts = Counts()
         self._defect: str | None = None
-        self.lanes: Lanes[Case] = Lanes(self._work, self._failed, concurrency=rules.concurrency)
+        self.lanes: Lanes[Delivery, Case] = Lanes(self._sort, self._work, self._failed, concurrency=rules.concurrency)
         self._handlers = handlers
         self._rules = rules
-        self._hooks = rules.hooks
+        self._hooks = rules.hooks if rules.hooks else None
         self._stopped = stopped
         self._seen = Seen()
         self._caller = Caller(rules.retry, rules.handler_timeout, rules.clock, self._cut_off, rules.masked)
@@ -103,21 +103,7 @@ class Intake:
         """Take a delivery; returns at once."""
         self.counts.received += 1
         self.counts.in_flight += 1
-        if not self._hooks:
-            self._receive(delivery)
-            return
-        operation = Operation(
-            kind=OperationKind.RECEIVE,
-            routing_key=delivery.routing_key,
-            pool=self._rules.pool,
-            size=len(delivery.original),
-            headers=dict(delivery.headers),
-        )
-        self._hooks.started(operation)
-        operation.outcome, notification = self._receive(delivery)
-        if notification is not None:
-            operation.event_type, operation.message_id = notification.event_type, notification.message_id
-        self._hooks.finished(operation)
+        self.lanes.offer(delivery)
 
     def again(self, case: Case) -> None:
         """Handle a case once more that was kept in memory."""
@@ -128,11 +114,36 @@ class Intake:
         try:
             await self.lanes.close()
         finally:
+            self._caller.close()
             if self._copies is not None:
                 for case in self._copies.close():
                     self.counts.dead_letters += 1
                     self._end(self._begin(OperationKind.SETTLE, case), Reject("left before its retry"), None)
             self.counts.in_flight = 0
+
+    def _sort(self, delivery: Delivery) -> None:
+        """Find out what a delivery is, and line it up if somebody is to handle it."""
+        try:
+            if self._hooks is None:
+                self._receive(delivery)
+            else:
+                self._receive_and_tell(delivery, self._hooks)
+        except Exception as error:  # a supervisor: one delivery must not stop those behind it
+            self._note_defect(error)
+
+    def _receive_and_tell(self, delivery: Delivery, hooks: Hooks) -> None:
+        operation = Operation(
+            kind=OperationKind.RECEIVE,
+            routing_key=delivery.routing_key,
+            pool=self._rules.pool,
+            size=len(delivery.original),
+            headers=dict(delivery.headers),
+        )
+        hooks.started(operation)
+        operation.outcome, notification = self._receive(delivery)
+        if notification is not None:
+            operation.event_type, operation.message_id = notification.event_type, notification.message_id
+        hooks.finished(operation)
 
     def _receive(self, delivery: Delivery) -> tuple[str, Notification[Any] | None]:
         notification, unreadable = None, ""
@@ -147,8 +158,8 @@ class Intake:
             self._acknowledge(delivery)
             return "skipped", notification
         body = delivery.original if delivery.body is None else delivery.body
-        identity = None if notification is None else notification.message_id
-        key = (identity, blake2b(body, digest_size=16).digest(), trail.replays, trail.attempts)
+        # Python's hash is made with a secret of the process, and the id stands beside it
+        key = (None if notification is None else notification.message_id, hash(body), trail.replays, trail.attempts)
         if key in self._seen:
             self.counts.duplicates += 1
             self._acknowledge(delivery)
@@ -177,13 +188,26 @@ class Intake:
         delivery.ack()
 
     async def _work(self, case: Case) -> None:
-        if case.notification is None:
-            trail = replace(case.trail, attempts=case.trail.attempts + 1)
-            outcome: Outcome = Reject(case.unreadable)
-        else:
-            trail, outcome = await self._handle(case, case.notification)
-            if self._cut_off() and not isinstance(outcome, Ack):  # no time is left for a copy
+        """Run the handlers that are owed, one after the other, and settle."""
+        trail, owed = case.trail, case.trail.owed
+        told: list[tuple[str, Outcome]] = []
+        for handler in case.handlers:
+            if owed is not None and handler.name not in owed:
+                continue
+            if told and self._cut_off():  # the handler before has outlived its cancel
                 raise asyncio.CancelledError
+            assert case.notification is not None
+            operation = self._begin(OperationKind.HANDLE, case, handler)
+            try:
+                outcome, error = await self._caller.call(handler, case.notification, trail.attempts)
+            except BaseException as fatal:
+                self._end(operation, None, fatal)
+                raise
+            self._end(operation, outcome, error)
+            told.append((handler.name, outcome))
+        trail, outcome = self._judge(case, told)
+        if case.notification is not None and not isinstance(outcome, Ack) and self._cut_off():  # no time is left for a copy
+            raise asyncio.CancelledError
         operation = self._begin(OperationKind.SETTLE, case)
         try:
             outcome = await self._settle(case, trail, outcome)
@@ -192,26 +216,15 @@ class Intake:
             raise
         self._end(operation, outcome, None)
 
-    async def _handle(self, case: Case, notification: Notification[Any]) -> tuple[Trail, Outcome]:
-        """Run the handlers that are owed, one after the other."""
-        owed = case.trail.owed
-        told: list[tuple[str, Outcome]] = []
-        for handler in case.handlers:
-            if owed is not None and handler.name not in owed:
-                continue
-            if self._cut_off():  # the handler before has outlived its cancel
-                raise asyncio.CancelledError
-            operation = self._begin(OperationKind.HANDLE, case, handler)
-            try:
-                outcome, error = await self._caller.call(handler, notification, case.trail.attempts)
-            except BaseException as fatal:
-                self._end(operation, None, fatal)
-                raise
-            self._end(operation, outcome, error)
-            told.append((handler.name, outcome))
-        known = {handler.name for handler in case.handlers}
-        told += [(name, Reject("there is no such handler any more")) for name in owed or () if name not in known]
-        return combine(case.trail, told)
+    def _judge(self, case: Case, told: list[tuple[str, Outcome]]) -> tuple[Trail, Outcome]:
+        """Return the trail after this attempt, and what becomes of the delivery."""
+        trail = case.trail
+        if case.notification is None:
+            return replace(trail, attempts=trail.attempts + 1), Reject(case.unreadable)
+        if trail.owed:
+            known = {handler.name for handler in case.handlers}
+            told += [(name, Reject("there is no such handler any more")) for name in trail.owed if name not in known]
+        return combine(trail, told)
 
     async def _settle(self, case: Case, trail: Trail, outcome: Outcome) -> Outcome:
         """Make sure of what is not done, remember, acknowledge: in this order. Return what has become of it."""
@@ -242,18 +255,21 @@ class Intake:
             return
         self._in_flight.pop(case.key, None)
         if isinstance(error, Exception | asyncio.CancelledError):
-            self._defect = f"a delivery stays unsettled: {type(error).__name__} while it was handled; see the log"
-            told = traceback_of(error)
-            _logger.error("a delivery stays unsettled, for its handling failed in an unexpected way\n%s", told)
+            self._note_defect(error)
         else:
             self._stopped(error)
+
+    def _note_defect(self, error: BaseException) -> None:
+        self._defect = f"a delivery stays unsettled: {type(error).__name__} while it was handled; see the log"
+        told = traceback_of(error)
+        _logger.error("a delivery stays unsettled, for its handling failed in an unexpected way\n%s", told)
 
     def _cut_off(self) -> bool:
         """Whether it is the consumer, or its loop, that cancels."""
         return self.lanes.closed or (self._owner is not None and self._owner.cancelling() > 0)
 
     def _begin(self, kind: OperationKind, case: Case, handler: Handler | None = None) -> Operation | None:
-        if not self._hooks:
+        if self._hooks is None:
             return None
         notification = case.notification
         operation = Operation(
@@ -271,7 +287,7 @@ class Intake:
         return operation
 
     def _end(self, operation: Operation | None, outcome: Outcome | None, error: BaseException | None) -> None:
-        if operation is not None:
+        if operation is not None and self._hooks is not None:
             operation.outcome = "" if outcome is None else type(outcome).__name__.lower()
             operation.error = error
             self._hooks.finished(operation)
@@ -280,5 +296,5 @@ class Intake:
 def _instance_of(notification: Notification[Any] | None) -> str | None:
     """Return the uuid in the payload, None where there is none."""
     payload = None if notification is None else notification.payload
-    uuid = payload.get("uuid") if isinstance(payload, Mapping) else getattr(payload, "uuid", None)
+    uuid = payload.get("uuid") if isinstance(payload, dict) else getattr(payload, "uuid", None)
     return uuid if isinstance(uuid, str) else None

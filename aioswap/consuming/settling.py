@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,7 +32,7 @@ _MAX_SEEN: Final = 10_000
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 30.0
 
-Key: TypeAlias = tuple[str | None, bytes, int, int]
+Key: TypeAlias = tuple[str | None, int, int, int]
 """What tells deliveries apart: the notification's `message_id`, a hash of the body, replays, attempts."""
 
 
@@ -56,7 +57,7 @@ class Seen:
 
     def __init__(self, limit: int = _MAX_SEEN) -> None:
         self._limit = limit
-        self._keys: dict[Key, None] = {}
+        self._keys: OrderedDict[Key, None] = OrderedDict()  # the first of a plain dict is slow to find when many before it went
 
     def __contains__(self, key: Key) -> bool:
         return key in self._keys
@@ -65,7 +66,7 @@ class Seen:
         """Remember `key`."""
         self._keys[key] = None
         if len(self._keys) > self._limit:
-            del self._keys[next(iter(self._keys))]
+            self._keys.popitem(last=False)
 
 
 class Copies(Protocol):

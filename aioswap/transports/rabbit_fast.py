@@ -251,7 +251,8 @@ class FastIntake:
         exchange, at = short_string(arguments, at + _NUMBER.size)
 
         def delivery(settler: Settler) -> Delivery:
-            route = Route(exchange, short_string(arguments, at)[0], redelivered=bool(redelivered), tag=tag)
+            routing_key, _ = short_string(arguments, at)
+            route = Route(exchange, routing_key, bool(redelivered), tag)
             return as_delivery(route, properties, body, settler)
 
         self._arrived(tag, exchange, body, b"compression" in properties, delivery)

@@ -20,7 +20,7 @@ from yarl import URL
 from aioswap.errors import TransportError
 from aioswap.transports.rabbit_assumptions import HEARTBEAT
 from aioswap.transports.rabbit_errors import LOGIN_REMEDY, answered
-from aioswap.transports.rabbit_properties import short_string
+from aioswap.transports.rabbit_properties import HEADER_FIXED, short_string
 
 __all__ = [
     "ACK",
@@ -61,9 +61,14 @@ _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _KINDS: Final = frozenset((_METHOD, _HEADER, _BODY, _HEARTBEAT))
 _HEAD: Final = struct.Struct(">BHI")
 _SIZE: Final = struct.Struct(">Q")
+_CONTENT: Final = struct.Struct(">BHIHHQ")
+"""A header's frame up to the size of the body."""
 _CODE: Final = struct.Struct(">H")
 _LARGEST: Final = 16 << 20
 """Bytes of a frame that are waited for; RabbitMQ's own limit is 128 KiB unless an operator raises it."""
+
+_JOINED: Final = 16 << 10
+"""Bytes of new data that are joined to a frame which was cut."""
 
 _SHUTDOWN_SECONDS: Final = 2.0
 
@@ -85,6 +90,26 @@ class ChannelFrames:
         self._arguments = self._properties = b""
         self._parts: list[bytes] = []
         self._missing = 0
+
+    def take_whole(self, number: int, data: bytes, start: int, end: int) -> int:
+        """Take a content of channel `number` that begins with the method `data[start:end]`, if all its frames follow at once.
+
+        Nearly every one comes like this: one frame of each kind. Return where the next frame begins; 0: nothing was taken.
+        """
+        receiver = self._contents.get(data[start : start + 4])
+        if receiver is None or len(data) < end + 1 + _CONTENT.size:
+            return 0
+        size: int
+        length: int
+        kind, channel, size, _, _, length = _CONTENT.unpack_from(data, end + 1)
+        body = end + size + 16  # two ends of frames and two heads are between
+        after = body + length
+        if kind != _HEADER or channel != number or not length or after >= len(data):
+            return 0
+        if _HEAD.unpack_from(data, body - 7) != (_BODY, number, length):
+            return 0
+        receiver(data[start + 4 : end], data[end + 8 + HEADER_FIXED : body - 8], data[body:after])
+        return after + 1
 
     def take(self, kind: int, data: bytes, start: int, end: int) -> bool:
         """Take the frame whose payload is `data[start:end]`; False: it is aiormq's."""
@@ -138,6 +163,7 @@ class Frames(asyncio.StreamReaderProtocol):
         self._heard = heard
         self._channels: dict[int, ChannelFrames] = {}
         self._rest = b""
+        self._taken = False
         self._now = asyncio.get_running_loop().time
         self._last_heartbeat = 0.0
         self._ended = False
@@ -162,35 +188,50 @@ class Frames(asyncio.StreamReaderProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what is for the channels that are watched, and give aiormq the rest, whole frames in their order."""
         self._heard()
-        if self._rest:
-            data = self._rest + data
-        at, end, untouched = 0, len(data), 0
         others: list[bytes] = []
+        start = 0
+        if self._rest:
+            # Only the begin is joined to what was left: joining all would be a large copy each time.
+            joined = self._rest + data[:_JOINED]
+            read = self._read(joined, 0, others)
+            start = read - len(self._rest)
+            if start < 0:  # a frame that is larger
+                data, start = self._rest[read:] + data, 0
+            if self._ended:
+                return
+        self._rest = data[self._read(data, start, others) :]
+        self._pass_on(others)
+
+    def _read(self, data: bytes, start: int, others: list[bytes]) -> int:
+        """Read whole frames from `start` on, put what is aiormq's into `others`, and return where the next frame begins."""
+        at, end, untouched = start, len(data), start
         while end - at >= 8:
             kind, number, size = _HEAD.unpack_from(data, at)
             if kind not in _KINDS or size > _LARGEST:
                 self.end(TransportError(f"{self._where}: what answers there speaks no AMQP 0-9-1; check host and port"))
-                return
+                return end
             after = at + size + 8
             if after > end:
                 break
             channel = self._channels.get(number)
             if channel is not None:
-                if channel.take(kind, data, at + 7, after - 1):
+                whole = channel.take_whole(number, data, at + 7, after - 1) if kind == _METHOD else 0
+                if whole or channel.take(kind, data, at + 7, after - 1):
                     if untouched < at:
                         others.append(data[untouched:at])
-                    untouched = after
+                    untouched = after = whole or after
+                    self._taken = True
             elif number == 0 and kind == _METHOD:
                 self._watch_connection(data[at + 7 : at + 11], data[at + 11 : after - 1])
             at = after
         if untouched < at:
             others.append(data[untouched:at])
-        self._rest = data[at:]
-        self._pass_on(others, taken=untouched > 0)
+        return at
 
-    def _pass_on(self, others: list[bytes], *, taken: bool) -> None:
+    def _pass_on(self, others: list[bytes]) -> None:
         # aiormq ends a connection on which it sees nothing for three heartbeats, and RabbitMQ sends none while there is
         # other traffic: what is taken away here must not look like silence.
+        taken, self._taken = self._taken, False
         if taken and (now := self._now()) - self._last_heartbeat >= 1:
             self._last_heartbeat = now
             others.append(HEARTBEAT)

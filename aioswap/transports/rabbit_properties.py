@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 __all__ = [
@@ -68,7 +69,8 @@ def short_string(data: bytes, at: int) -> tuple[str, int]:
     end = at + 1 + data[at]
     if end > len(data):
         raise ValueError("a short string ends too early")
-    return data[at + 1 : end].decode(errors="replace"), end
+    text = data[at + 1 : end]
+    return text.decode() if text.isascii() else text.decode(errors="replace"), end
 
 
 def frame_room(frame_max: int) -> int:
@@ -168,22 +170,28 @@ def decode_properties(data: bytes) -> tuple[str | None, dict[str, Any], dict[str
 
 
 def _decode_properties(data: bytes) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
-    (flags,) = _SHORT.unpack_from(data)
     at = 2
+    message_id: str | None = None
     headers: dict[str, Any] = {}
     properties: dict[str, Any] = {}
-    for name, flag in _FLAGS:
-        if not flags & flag:
-            continue
+    for name in _names(*_SHORT.unpack_from(data)):
         if name == "headers":
             headers, at = _read_table(data, at, 0)
         elif name in _OCTETS:
             properties[name], at = data[at], at + 1
+        elif name == "message_id":
+            message_id, at = short_string(data, at)
         elif name == "timestamp":
             properties[name], at = _read_time(data, at)
         else:
             properties[name], at = short_string(data, at)
-    return properties.pop("message_id", None), headers, properties
+    return message_id, headers, properties
+
+
+@lru_cache(maxsize=64)
+def _names(flags: int) -> tuple[str, ...]:
+    """Return the properties that are there: a producer sends the same ones each time."""
+    return tuple(name for name, flag in _FLAGS if flags & flag)
 
 
 def _read_time(data: bytes, at: int) -> tuple[datetime | None, int]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
@@ -115,8 +114,7 @@ def _read(body: bytes | str) -> Notification[Any]:
                 pass  # read again by the slow way, which finds out why
             else:
                 if payload_type(swap["event_type"]) is InstanceActionVolumeSwapPayload:
-                    context, extra = Unread(partial(_reread, text, _context)), Unread(partial(_reread, text, _extra))
-                    return _notification(swap, swap["payload"], context, extra)
+                    return _notification(swap, swap["payload"], Unread(_context_in, text), Unread(_extra_in, text))
         message = parse(text, _MESSAGE_KEY)
     if not isinstance(message, dict):
         raise DecodeError("message: should be a JSON object")
@@ -142,11 +140,8 @@ def _notification(
         timestamp = read_timestamp(message["timestamp"])
     except ValueError as error:
         raise DecodeError(f"timestamp: {error}") from None
-    return Notification(
-        message_id=message["message_id"],
-        publisher_id=message["publisher_id"],
-        event_type=message["event_type"],
-        priority=message["priority"],
+    return Notification.made_of(
+        message,
         timestamp=timestamp,
         payload=payload,
         context=context,
@@ -155,9 +150,12 @@ def _notification(
     )
 
 
-def _reread(text: str, part: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    """Return a part of an inner message whose payload was read before."""
-    return part(parse(text, _MESSAGE_KEY))
+def _context_in(text: str) -> dict[str, Any]:
+    return _context(parse(text, _MESSAGE_KEY))
+
+
+def _extra_in(text: str) -> dict[str, Any]:
+    return _extra(parse(text, _MESSAGE_KEY))
 
 
 def _context(message: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from pydantic_core import CoreSchema, core_schema
 __all__ = ["MomentSchema", "read_moment", "read_timestamp", "write_moment", "write_timestamp", "written_moment"]
 
 _ADVICE: Final = "should be a date with a time in ISO 8601"
-_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII).fullmatch
+_MOMENT_FORM: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+_MOMENT: Final = re.compile(_MOMENT_FORM).fullmatch
 _TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.(?!000000)\d{6})?", re.ASCII).fullmatch
 
 
@@ -112,7 +113,16 @@ def _from_python(value: object) -> datetime:
 class MomentSchema:
     """Marks a field as a moment: text on the wire, an aware datetime in Python."""
 
-    _READ: ClassVar[CoreSchema] = core_schema.no_info_after_validator_function(read_moment, core_schema.str_schema(strict=True))
+    _READ: ClassVar[CoreSchema] = core_schema.union_schema(
+        [
+            # the usual form without a call of Python's, as read_moment reads it
+            core_schema.no_info_after_validator_function(
+                datetime.fromisoformat, core_schema.str_schema(strict=True, pattern=f"^{_MOMENT_FORM}$")
+            ),
+            core_schema.no_info_after_validator_function(read_moment, core_schema.str_schema(strict=True)),
+        ],
+        mode="left_to_right",
+    )
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return the schema for pydantic."""

@@ -12,19 +12,21 @@ class Unread(Mapping[str, Any]):
     """A mapping that is made by the first question to it. Its repr shows nothing of it.
 
     Args:
-        read: makes it. It must give the same whenever it is called, and never fail.
+        read: makes it of `text`. It must give the same whenever it is called, and never fail.
+        text: where it stands.
     """
 
-    __slots__ = ("_read", "_values")
+    __slots__ = ("_read", "_text", "_values")
 
-    def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, read: Callable[[str], Mapping[str, Any]], text: str) -> None:
         self._read = read
+        self._text = text
         self._values: Mapping[str, Any] | None = None
 
     def made(self) -> Mapping[str, Any]:
         """Return the mapping itself: quicker to walk."""
         if self._values is None:
-            self._values = self._read()
+            self._values = self._read(self._text)
         return self._values
 
     def __getitem__(self, key: str) -> Any:

@@ -85,3 +85,21 @@ def test_generic_payload_classes_are_checked_by_their_origin() -> None:
 
     assert misfit(EventPattern("#", dict[str, int]), notification) is None
     assert "the payload is a dict, and # means a list" == misfit(EventPattern("#", list[int]), notification)
+
+
+def test_a_handler_that_is_added_later_is_found_too() -> None:
+    handlers = Handlers()
+    handlers.add(ANY, handler, "one")
+    before = names(handlers)
+    handlers.add(ANY, handler, "two")
+
+    assert [["one"], ["one", "two"]] == [before, names(handlers)]
+
+
+def test_event_types_without_end_are_matched_all_the_same() -> None:
+    handlers = Handlers()
+    handlers.add(EventPattern("a.#", object), handler, "one")
+
+    assert {1} == {len(handlers.matching(f"a.{number}")) for number in range(2500)}
+    assert () == handlers.matching("b")
+    assert len(handlers._matching) <= 1000

@@ -169,3 +169,34 @@ async def test_a_lost_connection_says_how(peer: _Peer, end: Callable[[Frames], o
 
     assert 1 == len(peer.lost)
     assert reason in str(peer.lost[0])
+
+
+async def test_frames_of_another_channel_may_stand_between(peer: _Peer) -> None:
+    stream, other = _delivery(b"one"), _method(commands.Channel.CloseOk(), 2)
+    method, rest = stream[: len(_deliver())], stream[len(_deliver()) :]
+    header = rest[: -len(pamqp.frame.marshal(ContentBody(b"one"), 1))]
+    peer.frames.data_received(method + other + rest + method + header + other + rest[len(header) :])
+
+    assert [b"one", b"one"] == [body for _, body in peer.deliveries]
+    assert other + other == (await peer.passed_on()).replace(_HEARTBEAT, b"")
+
+
+@pytest.mark.parametrize("size", [20_000, 33_000, 70_000])
+async def test_large_frames_and_small_ones_are_put_together_in_any_pieces(peer: _Peer, size: int) -> None:
+    bodies = [b"%05d" % number * (10 if number % 3 else 20_000) for number in range(12)]
+    other = _method(commands.Channel.CloseOk(), 2)
+    stream = b"".join(_delivery(body) + other for body in bodies)
+    for start in range(0, len(stream), size):
+        peer.frames.data_received(stream[start : start + size])
+
+    assert bodies == [body for _, body in peer.deliveries]
+    assert other * 12 == (await peer.passed_on()).replace(_HEARTBEAT, b"")
+
+
+async def test_what_is_no_amqp_behind_a_cut_frame_ends_the_connection(peer: _Peer) -> None:
+    stream = _delivery(b"one")
+    peer.frames.data_received(stream[:-1])
+    peer.frames.data_received(stream[-1:] + b"HTTP/1.1 400 Bad Request" + _delivery(b"two"))
+
+    assert [b"one"] == [body for _, body in peer.deliveries]
+    assert 1 == len(peer.lost)

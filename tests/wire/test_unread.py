@@ -6,13 +6,13 @@ from aioswap.wire.unread import Unread
 
 
 def test_it_is_read_once_and_only_when_somebody_asks() -> None:
-    reads: list[int] = []
+    reads: list[str] = []
 
-    def read() -> Mapping[str, int]:
-        reads.append(1)
+    def read(text: str) -> Mapping[str, int]:
+        reads.append(text)
         return {"a": 1, "b": 2}
 
-    unread = Unread(read)
+    unread = Unread(read, "text")
 
     assert [] == reads
     assert 1 == unread["a"]
@@ -20,8 +20,8 @@ def test_it_is_read_once_and_only_when_somebody_asks() -> None:
     assert 2 == len(unread)
     assert {"a": 1, "b": 2} == unread
     assert unread.made() is unread.made()
-    assert [1] == reads
+    assert ["text"] == reads
 
 
 def test_its_repr_shows_nothing() -> None:
-    assert "secret" not in repr(Unread(lambda: {"auth_token": "secret"}))
+    assert "secret" not in repr(Unread(lambda text: {"auth_token": text}, "secret"))
