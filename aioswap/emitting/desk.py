@@ -136,7 +136,7 @@ class Desk:
             message_id=new_message_id(),
             publisher_id=self.publisher_id,
             event_type=event_type.name,
-            priority=event_type.priority,
+            priority=priority,
             timestamp=now,
             payload=payload,
             context=PackedContext(context, now),

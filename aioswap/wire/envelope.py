@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, Final
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
@@ -49,7 +49,10 @@ class _SwapMessageSchema:
         return core_schema.typed_dict_schema(fields, extra_behavior="ignore")
 
 
-_read_swap: Final = TypeAdapter(Annotated[dict[str, Any], _SwapMessageSchema()]).validator.validate_json
+@cache
+def _swap_reader() -> Callable[[str], dict[str, Any]]:
+    """Return what reads the inner message of a swap. It takes a while to make, and whoever only emits needs none."""
+    return TypeAdapter(Annotated[dict[str, Any], _SwapMessageSchema()]).validator.validate_json
 
 
 def decode(body: bytes | str) -> Notification[Any]:
@@ -108,7 +111,7 @@ def _read(body: bytes | str) -> Notification[Any]:
         if _SWAP in text:
             check_size(text, _MESSAGE_KEY)
             try:
-                swap = _read_swap(text)
+                swap = _swap_reader()(text)
             except ValueError:
                 pass  # read again by the slow way, which finds out why
             else:

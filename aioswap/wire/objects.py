@@ -63,7 +63,7 @@ class VersionedObject(BaseModel):
     made in Python is written whole. Two objects are equal if they are of one class and written alike.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
     known_versions: ClassVar[tuple[str, ...]] = ()
     """The versions of this class, oldest first: `at_version` writes each, and an object made in Python has the last."""
