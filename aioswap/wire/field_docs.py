@@ -27,4 +27,4 @@ def field_docs(kind: type[VersionedObject]) -> dict[str, str]:
         for field, told in pairwise(definition.body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(told, ast.Expr):
                 docs[field.target.id] = inspect.cleandoc(str(ast.literal_eval(told.value)))
-    return docs
+    return {name: told for name, told in docs.items() if name in kind.model_fields}
