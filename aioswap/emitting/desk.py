@@ -131,7 +131,8 @@ class Desk:
         Raises:
             ValueError: the body is larger than any consumer reads.
         """
-        now, keys = self.clock.utcnow(), self.routing_keys[event_type.priority]
+        now, priority = self.clock.utcnow(), event_type.priority
+        keys = self.routing_keys[priority]
         notification = Notification(
             message_id=new_message_id(),
             publisher_id=self.publisher_id,

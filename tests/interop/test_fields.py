@@ -11,9 +11,9 @@ from typing import Any, Final, Union, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
-from aioswap.wire.field_docs import field_docs
 from aioswap.wire import payloads
 from aioswap.wire.events import volume_swap
+from aioswap.wire.field_docs import field_docs
 from aioswap.wire.notification import Priority
 from tests.interop.peers import Peer
 
