@@ -5,7 +5,7 @@ Source: oslo.context `RequestContext.redacted_copy` and nova `RequestContext.to_
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -91,6 +91,7 @@ class RequestContext:
     read_only: bool = False
     show_deleted: bool = False
     read_deleted: str | None = "no"
+    _written: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, source: ContextSource) -> Self:
@@ -121,6 +122,13 @@ class RequestContext:
     def shown_request_id(self) -> str | None:
         """The `request_id` of a payload: None without user or project (nova `InstanceActionPayload.__init__`)."""
         return self.request_id if self.user_id and self.project_id else None
+
+    def written(self, write: Callable[[Self], tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+        """Return what `write` makes of this context: it is asked once, since a context never changes."""
+        if self._written is None:
+            object.__setattr__(self, "_written", write(self))
+        assert self._written is not None
+        return self._written
 
     def to_wire(self, now: datetime) -> dict[str, Any]:
         """Return what follows `_context_` on the wire, by Nova's names and in Nova's order.

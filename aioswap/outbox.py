@@ -27,11 +27,14 @@ class MemoryOutbox(Backlog[Entry]):
 
     def __init__(self, *, max_messages: int = 10_000, max_bytes: int = 64 << 20) -> None:
         super().__init__(Entry, max_messages=max_messages, max_bytes=max_bytes)
+        self._safe: asyncio.Future[None] | None = None
+        """What every accepting returns: in memory a message is safe at once."""
 
     async def open(self, clock: Clock, *, destination: str = "") -> None:
         """Use `clock` for ages. Opening it again keeps what it holds, wherever it is sent then."""
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._safe = self._new_safe()
 
     async def close(self) -> None:
         """Do nothing: memory needs no closing. What it still holds can be relayed by the next emitter that opens it."""
@@ -43,7 +46,10 @@ class MemoryOutbox(Backlog[Entry]):
     def _keep(self, entries: Sequence[Entry], opens: Reservation | None, closes: Reservation | None) -> asyncio.Future[None]:
         for entry in entries:
             self._ready(entry)
+        self._wake_relay()
+        return self._new_safe() if self._safe is None else self._safe
+
+    def _new_safe(self) -> asyncio.Future[None]:
         safe = self._new_future()
         safe.set_result(None)
-        self._wake_relay()
         return safe

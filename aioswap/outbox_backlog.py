@@ -213,7 +213,9 @@ class Backlog(ABC, Generic[E]):
         return (self._loop or asyncio.get_running_loop()).create_future()
 
     def _has_room(self, messages: Sequence[Message], opens: Reservation | None) -> bool:
-        count, size = len(messages), sum(message.size for message in messages)
+        count, size = len(messages), 0
+        for message in messages:
+            size += message.size
         if opens is not None:
             count += opens.messages
             size += opens.messages * opens.size

@@ -15,7 +15,7 @@ from typing import Final
 from aioswap.clock import Clock, Timer
 from aioswap.errors import TransportError
 from aioswap.hooks import Hooks, Operation, OperationKind
-from aioswap.transports.base import Confirmation, Entry, Outbox, Sender
+from aioswap.transports.base import Answer, Confirmation, Entry, Outbox, Sender
 from aioswap.wire.faults import traceback_of
 
 __all__ = ["WINDOW", "Relay"]
@@ -66,7 +66,9 @@ class Relay:
         self._hooks = hooks
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
-        self._in_flight: dict[Entry, tuple[asyncio.Future[Confirmation], Operation | None]] = {}
+        self._in_flight: dict[Entry, Operation | None] = {}
+        self._run = 0
+        """Which run it is: answers to an earlier one come too late."""
         self._gates: dict[str, _Gate] = {}
         self._lost = False
 
@@ -77,6 +79,7 @@ class Relay:
 
     async def run(self, sender: Sender) -> None:
         """Publish until cancelled, or until `sender` raises. What is in flight then goes back to the outbox."""
+        self._run += 1
         self._outbox.attach(self._work.set)
         try:
             while True:
@@ -121,28 +124,26 @@ class Relay:
                 headers=dict(message.headers),
             )
             self._hooks.started(operation)
-        confirmation = sender.send(entry.message)
-        self._in_flight[entry] = (confirmation, operation)
-        confirmation.add_done_callback(partial(self._answered, entry))
+        self._in_flight[entry] = operation
+        sender.submit(entry.message, partial(self._answered, self._run, entry))
 
-    def _answered(self, entry: Entry, confirmation: asyncio.Future[Confirmation]) -> None:
-        expected, operation = self._in_flight.get(entry, (None, None))
-        error = None if confirmation.cancelled() else confirmation.exception()
-        if expected is not confirmation:  # of an earlier run: its entries have gone back
+    def _answered(self, run: int, entry: Entry, answer: Answer) -> None:
+        if run != self._run or entry not in self._in_flight:  # what was in flight when a run ended has gone back
             return
-        del self._in_flight[entry]
-        if isinstance(error, ValueError):
-            self._refused(entry, Confirmation.NACKED, impossible=str(error))
-        elif error is not None or confirmation.cancelled():
-            self._unanswered(entry, error)
-        elif confirmation.result() is Confirmation.CONFIRMED:
+        operation = self._in_flight.pop(entry)
+        if answer is Confirmation.CONFIRMED:
             self._confirmed(entry)
+        elif isinstance(answer, Confirmation):
+            self._refused(entry, answer)
+        elif isinstance(answer, ValueError):
+            self._refused(entry, Confirmation.NACKED, impossible=str(answer))
         else:
-            self._refused(entry, confirmation.result())
+            self._unanswered(entry, answer)
         if operation is not None:
-            lost = error is not None or confirmation.cancelled()
-            operation.error = error
-            operation.outcome = "unconfirmed" if lost else confirmation.result().value
+            if isinstance(answer, Confirmation):
+                operation.outcome = answer.value
+            else:
+                operation.error, operation.outcome = answer, "unconfirmed"
             self._hooks.finished(operation)
         self._work.set()
         self._settled.set()
@@ -156,7 +157,7 @@ class Relay:
             del self._gates[key]
             _logger.info("the broker takes %s again; %d messages of it were parked", key, gate.parked)
 
-    def _unanswered(self, entry: Entry, error: BaseException | None) -> None:
+    def _unanswered(self, entry: Entry, error: Exception) -> None:
         """Connection trouble: the message may or may not have arrived, and is sent again with the same ids."""
         self._lost = True
         gate = self._gates.get(entry.message.routing_key)
@@ -164,7 +165,7 @@ class Relay:
             gate.probe = None
             gate.probe_due = True
         self._outbox.give_back((entry,))
-        if error is not None and not isinstance(error, TransportError):
+        if not isinstance(error, TransportError):
             _logger.error("sending failed in an unexpected way; it is tried again\n%s", traceback_of(error))
 
     def _refused(self, entry: Entry, refusal: Confirmation, *, impossible: str = "") -> None:

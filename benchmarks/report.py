@@ -14,7 +14,7 @@ __all__ = ["bar_table", "scenario_table"]
 _OTHERS: Final = {
     "before_us": "us before the body",
     "before_plain_us": "us likewise, the instance a mapping",
-    "encode_us": "us one encode",
+    "encode_us": "us one typed encode, from the instance",
     "p50_ms": "ms p50",
     "each_kb": "KB each",
 }

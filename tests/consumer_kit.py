@@ -17,6 +17,7 @@ from aioswap.health import LinkHealth
 from aioswap.testing import ManualClock
 from aioswap.transports.base import (
     NOTIFICATION_PROPERTIES,
+    Answer,
     Browser,
     Confirmation,
     Delivery,
@@ -134,6 +135,10 @@ class _OddSender:
     def send(self, message: Message) -> asyncio.Future[Confirmation]:
         self._transport.sending(message)
         return self._sender.send(message)
+
+    def submit(self, message: Message, told: Callable[[Answer], None]) -> None:
+        self._transport.sending(message)
+        self._sender.submit(message, told)
 
     async def ready(self) -> None:
         await self._sender.ready()

@@ -35,6 +35,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     3: (
         "transports",
         "transports.base",
+        "transports.answers",
+        "transports.subscription",
         "transports.urls",
         "transports.topology",
         "transports.compression",
@@ -62,6 +64,8 @@ PURE: tuple[str, ...] = (
     "hooks",
     "transports",
     "transports.base",
+    "transports.answers",
+    "transports.subscription",
     "transports.urls",
     "transports.topology",
     "transports.compression",

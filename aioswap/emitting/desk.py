@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -13,12 +13,13 @@ from aioswap.clock import Clock
 from aioswap.context import RequestContext
 from aioswap.errors import OutboxFull
 from aioswap.hooks import Hooks, Operation, OperationKind
-from aioswap.transports.base import MAX_BODY, Message, Outbox, Reservation
+from aioswap.transports.base import MAX_BODY, NO_HEADERS, Message, Outbox, Reservation
 from aioswap.transports.limits import impossible
 from aioswap.wire.envelope import encode
 from aioswap.wire.events import EventType
 from aioswap.wire.faults import Mask, mask
-from aioswap.wire.notification import Notification, new_message_id
+from aioswap.wire.notification import Notification, Priority, new_message_id
+from aioswap.wire.writing import PackedContext
 
 __all__ = ["BUDGET", "Desk", "Told"]
 
@@ -71,7 +72,10 @@ class Desk:
     ) -> None:
         self.outbox = outbox
         self.publisher_id = publisher_id
-        self.topics = tuple(topics)
+        self.routing_keys = {
+            priority: tuple(f"{topic}.{priority.lower()}" for topic in topics) for priority in (Priority.INFO, Priority.ERROR)
+        }
+        """Where notifications go: one message to each."""
         self.pin = pin
         self.reraise = reraise
         self.clock = clock
@@ -127,20 +131,21 @@ class Desk:
         Raises:
             ValueError: the body is larger than any consumer reads.
         """
-        now = self.clock.utcnow()
+        now, priority = self.clock.utcnow(), event_type.priority
+        keys = self.routing_keys[priority]
         notification = Notification(
             message_id=new_message_id(),
             publisher_id=self.publisher_id,
             event_type=event_type.name,
-            priority=event_type.priority,
+            priority=priority,
             timestamp=now,
             payload=payload,
-            context=context.to_wire(now),
+            context=PackedContext(context, now),
             unique_id=os.urandom(16).hex(),
         )
-        operation = self._started(notification) if self.hooks else None
+        operation = self._started(notification, keys[0]) if self.hooks else None
         try:
-            messages = tuple(self._messages(notification, operation))
+            messages = self._messages(notification, keys, NO_HEADERS if operation is None else _sendable(operation))
         except BaseException as error:
             self._finished(operation, "failed", error)
             raise
@@ -185,27 +190,29 @@ class Desk:
             self._finished(told.operation, "accepted" if told.taken else "untold", None if told.taken else full)
         return turn.result()
 
-    def _messages(self, notification: Notification[Any], operation: Operation | None) -> list[Message]:
-        headers = {} if operation is None else _sendable(operation)
-        priority = notification.priority.lower()
-        copies = [notification]
-        copies += [replace(notification, unique_id=os.urandom(16).hex()) for _ in self.topics[1:]]
-        messages = []
-        for topic, copy in zip(self.topics, copies, strict=True):
-            body = encode(copy)
-            if len(body) > MAX_BODY:
-                raise ValueError(f"the notification has {len(body)} bytes, above the limit of {MAX_BODY}: shorten its payload")
-            messages.append(
-                Message(routing_key=f"{topic}.{priority}", body=body, message_id=copy.unique_id or "", headers=dict(headers))
-            )
-        return messages
+    def _messages(
+        self, notification: Notification[Any], routing_keys: tuple[str, ...], headers: Mapping[str, Any]
+    ) -> tuple[Message, ...]:
+        message = self._message(notification, routing_keys[0], headers)
+        if len(routing_keys) == 1:
+            return (message,)
+        others = (
+            self._message(replace(notification, unique_id=os.urandom(16).hex()), key, dict(headers)) for key in routing_keys[1:]
+        )
+        return (message, *others)
 
-    def _started(self, notification: Notification[Any]) -> Operation:
+    def _message(self, copy: Notification[Any], routing_key: str, headers: Mapping[str, Any]) -> Message:
+        body = encode(copy)
+        if len(body) > MAX_BODY:
+            raise ValueError(f"the notification has {len(body)} bytes, above the limit of {MAX_BODY}: shorten its payload")
+        return Message(routing_key=routing_key, body=body, message_id=copy.unique_id or "", headers=headers)
+
+    def _started(self, notification: Notification[Any], routing_key: str) -> Operation:
         operation = Operation(
             kind=OperationKind.EMIT,
             event_type=notification.event_type,
             message_id=notification.message_id,
-            routing_key=f"{self.topics[0]}.{notification.priority.lower()}",
+            routing_key=routing_key,
         )
         self.hooks.started(operation)
         return operation

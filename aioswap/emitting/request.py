@@ -69,20 +69,20 @@ def describe_by_name(function: Callable[..., Any]) -> Callable[[tuple[Any, ...],
             "instance, old_volume_id, new_volume_id (and context), or give @emitter.swap(describe=...)"
         )
 
-    def find(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if name in kwargs:
-            return kwargs[name]
-        position = positions.get(name, len(args))
-        if position < len(args):
-            return args[position]
-        default = parameters[name].default
-        if default is inspect.Parameter.empty:
-            raise TypeError(f"{_name(function)}() was called without {name}")
-        return default
+    sought = [(name, positions.get(name), parameters[name].default) for name in (*_NAMES, "context") if name in parameters]
 
     def describe(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SwapRequest:
-        instance, old, new = (find(name, args, kwargs) for name in _NAMES)
-        return SwapRequest(instance, old, new, find("context", args, kwargs) if "context" in parameters else None)
+        found = []
+        for name, position, default in sought:
+            if position is not None and position < len(args):
+                found.append(args[position])
+            elif name in kwargs:
+                found.append(kwargs[name])
+            elif default is not inspect.Parameter.empty:
+                found.append(default)
+            else:
+                raise TypeError(f"{_name(function)}() was called without {name}")
+        return SwapRequest(*found)
 
     return describe
 

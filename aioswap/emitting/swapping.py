@@ -154,7 +154,9 @@ class Swapping:
                 fault=fault,
                 version=self._desk.pin,
             )
-            return self._desk.write(event_type, payload.model_copy(update={"uuid": known.uuid}), start.context)
+            if payload.uuid != known.uuid:
+                payload = payload.model_copy(update={"uuid": known.uuid})
+            return self._desk.write(event_type, payload, start.context)
         except Exception as trouble:  # the swap was told to start: it is told to end, with what was known then
             told = self._desk.masked(str(trouble))
             _logger.warning("%s is told with the state at the start: %s", event_type.name, told)

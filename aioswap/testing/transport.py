@@ -14,7 +14,8 @@ from aioswap.health import LinkHealth
 from aioswap.testing.faults import Faults
 from aioswap.testing.names import Names
 from aioswap.testing.traffic import MARK, Traffic
-from aioswap.transports.base import Browser, Confirmation, Delivery, Message, Receiver, Sender, Subscription, Transport
+from aioswap.transports.answers import telling
+from aioswap.transports.base import Answer, Browser, Confirmation, Delivery, Message, Receiver, Sender, Subscription, Transport
 
 __all__ = ["BusTransport", "Ear"]
 
@@ -113,6 +114,10 @@ class _Sender:
     def send(self, message: Message) -> asyncio.Future[Confirmation]:
         """Send `message`, as `Sender.send` says; or do to it what a fault says."""
         return self._pass(message) if message.exchange is not None else self._faults.pass_on(message, self._pass)
+
+    def submit(self, message: Message, told: Callable[[Answer], None]) -> None:
+        """Send `message`, as `Sender.submit` says; or do to it what a fault says."""
+        self.send(message).add_done_callback(telling(told))
 
     async def ready(self) -> None:
         """Wait until messages can be sent."""

@@ -12,14 +12,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 from aioswap.clock import Clock
 from aioswap.health import LinkHealth
+from aioswap.transports.subscription import Subscription
 
 __all__ = [
     "MAX_BODY",
     "NOTIFICATION_PROPERTIES",
+    "NO_HEADERS",
+    "Answer",
     "Browser",
     "Confirmation",
     "Delivery",
@@ -44,7 +47,8 @@ NOTIFICATION_PROPERTIES: Final[Mapping[str, Any]] = MappingProxyType(
 )
 """AMQP basic properties of a notification: what kombu's JSON serializer needs, persistent."""
 
-_NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
+NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
+"""Those of a message that has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ class Message:
     body: bytes = field(repr=False)
     message_id: str
     exchange: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=lambda: _NO_HEADERS, repr=False)
+    headers: Mapping[str, Any] = field(default_factory=lambda: NO_HEADERS, repr=False)
     properties: Mapping[str, Any] = field(default_factory=lambda: NOTIFICATION_PROPERTIES, repr=False)
 
     @property
@@ -82,6 +86,10 @@ class Confirmation(StrEnum):
     """No queue is bound to its routing key: nobody would have got it (RabbitMQ: mandatory, 312 NO_ROUTE)."""
     NACKED = "nacked"
     """A queue refused it, being full (overflow reject-publish)."""
+
+
+Answer: TypeAlias = Confirmation | Exception
+"""What becomes of a message that was sent. Not to be answered is a `TransportError`, to be impossible a `ValueError`."""
 
 
 class Settler(Protocol):
@@ -108,8 +116,8 @@ class Delivery:
     routing_key: str
     redelivered: bool
     message_id: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=lambda: _NO_HEADERS, repr=False)
-    properties: Mapping[str, Any] = field(default_factory=lambda: _NO_HEADERS, repr=False)
+    headers: Mapping[str, Any] = field(default_factory=lambda: NO_HEADERS, repr=False)
+    properties: Mapping[str, Any] = field(default_factory=lambda: NO_HEADERS, repr=False)
     tag: int
     settler: Settler = field(repr=False)
 
@@ -120,49 +128,6 @@ class Delivery:
     def requeue(self) -> None:
         """Give the message back to its queue, at its old place."""
         self.settler.settle(self.tag, requeue=True)
-
-
-def _everything(body: bytes) -> bool:
-    return True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """What a receiver listens to, and how.
-
-    Args:
-        pool: the consumers that share one queue; 1 to 64 of `[A-Za-z0-9_-]`. None: an own queue, gone after a clean exit.
-        topics: at least one.
-        priorities: lower case, as in routing keys; at least one.
-        wanted: may this body hold a notification that somebody here wants? A body that is not is acknowledged and counted,
-            never delivered. It is called with the uncompressed body, and must be quick and never raise. What comes by the
-            pool's own exchange (a retry, a replay) is delivered unasked: its handler may be gone, and somebody must tell.
-        prefetch: deliveries unsettled at a time, 1 to 65,535; foreign ones do not count for longer than a loop turn.
-        quorum: a replicated queue: recommended on clusters.
-        single_active: one consumer of the pool at a time (RabbitMQ: x-single-active-consumer), for order across processes.
-        shared: read oslo's default queues `<topic>.<priority>`, and so take from whoever else reads them.
-
-    Raises:
-        ValueError: one of the values is outside its range.
-    """
-
-    pool: str | None = None
-    topics: Sequence[str] = ("versioned_notifications",)
-    priorities: Sequence[str] = ("info", "error")
-    wanted: Callable[[bytes], bool] = _everything
-    prefetch: int = 100
-    quorum: bool = False
-    single_active: bool = False
-    shared: bool = False
-
-    def __post_init__(self) -> None:
-        allowed = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-        if self.pool is not None and not (1 <= len(self.pool) <= 64 and allowed.issuperset(self.pool)):
-            raise ValueError(f"pool {self.pool!r}: give 1 to 64 of the letters A-Z, a-z, the digits, `_` and `-`")
-        if not 1 <= self.prefetch <= 65_535:
-            raise ValueError(f"prefetch={self.prefetch}: give 1 to 65535; 0 would mean no bound at all")
-        if isinstance(self.topics, str) or isinstance(self.priorities, str) or not (self.topics and self.priorities):
-            raise ValueError("topics and priorities are lists with at least one name each")
 
 
 class Sender(Protocol):
@@ -179,6 +144,14 @@ class Sender(Protocol):
         The future fails with `TransportError` when the answer will not come: the message may or may not have arrived.
         It fails with `ValueError` for a message that no broker would take (too large, an impossible header). It is never
         cancelled by the transport. Cancelling it withdraws nothing.
+        """
+        ...
+
+    def submit(self, message: Message, told: Callable[[Answer], None]) -> None:
+        """Send `message` as `send` does, and call `told` with what its future would end with: cheaper, for great numbers.
+
+        `told` is called once, never before this returns, and at the latest when the sender is left. It must be quick: it is
+        called while the broker's answers are read. What it raises is logged.
         """
         ...
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from aioswap.errors import TransportError
 from aioswap.health import LinkHealth
 from aioswap.opened import Opened
-from aioswap.transports.base import Confirmation, Message
+from aioswap.transports.answers import settling, tell
+from aioswap.transports.base import Answer, Confirmation, Message
 from aioswap.transports.limits import impossible
 from aioswap.transports.memory_broker import MemoryBroker
 
 __all__ = ["LOST", "MemorySender", "Switches"]
+
+_Told: TypeAlias = Callable[[Answer], None]
 
 LOST: Final = "the connections are cut: call restore()"
 
@@ -38,8 +42,8 @@ class MemorySender:
         self._broker = broker
         self._opened = opened
         self._switches = switches
-        self._stuck: deque[tuple[asyncio.Future[Confirmation], Message]] = deque()
-        self._answers: deque[tuple[asyncio.Future[Confirmation], Confirmation | Exception]] = deque()
+        self._stuck: deque[tuple[_Told, Message]] = deque()
+        self._answers: deque[tuple[_Told, Answer]] = deque()
         self._answering = False
         self._changed = asyncio.Event()
         self._closed = False
@@ -56,16 +60,21 @@ class MemorySender:
         """Send `message`, as `Sender.send` says."""
         self._check()
         future: asyncio.Future[Confirmation] = asyncio.get_running_loop().create_future()
+        self.submit(message, settling(future))
+        return future
+
+    def submit(self, message: Message, told: _Told) -> None:
+        """Send `message`, as `Sender.submit` says."""
+        self._check()
         problem: Exception | None = impossible(message)
         if problem is None and self._switches.lost:
             problem = TransportError(f"{self._label} is not connected: {LOST}")
         if problem is not None:
-            asyncio.get_running_loop().call_soon(_answer, future, problem)
+            asyncio.get_running_loop().call_soon(told, problem)
         elif self._switches.blocked:
-            self._stuck.append((future, message))
+            self._stuck.append((told, message))
         else:
-            self._publish(future, message)
-        return future
+            self._publish(told, message)
 
     async def ready(self) -> None:
         """Wait until nothing is cut or blocked."""
@@ -86,11 +95,11 @@ class MemorySender:
 
     def cut(self) -> None:
         """Lose the connection: no answer comes any more. What the broker took stays taken."""
-        unanswered = [future for future, _ in (*self._answers, *self._stuck)]
+        unanswered = [told for told, _ in (*self._answers, *self._stuck)]
         self._answers.clear()
         self._stuck.clear()
-        for future in unanswered:
-            _answer(future, TransportError(f"{self._label} lost its connection before the broker answered: send it again"))
+        for told in unanswered:
+            tell(told, TransportError(f"{self._label} lost its connection before the broker answered: send it again"))
 
     def close(self) -> None:
         """Close the connection, at once."""
@@ -103,14 +112,14 @@ class MemorySender:
             raise RuntimeError(f"the sender {self._label} is closed: use it inside its `async with`")
         self._opened.check()
 
-    def _publish(self, future: asyncio.Future[Confirmation], message: Message) -> None:
-        answer: Confirmation | Exception | None = self._switches.refused.get(message.routing_key)
+    def _publish(self, told: _Told, message: Message) -> None:
+        answer: Answer | None = self._switches.refused.get(message.routing_key)
         if answer is None:
             try:
                 answer = self._broker.publish(message)
             except LookupError as error:
                 answer = TransportError(f"{error}: whoever owns it makes it (a pool's: its consumer)")
-        self._answers.append((future, answer))
+        self._answers.append((told, answer))
         self._answer_soon()
 
     def _answer_soon(self) -> None:
@@ -121,13 +130,4 @@ class MemorySender:
     def _answer_all(self) -> None:
         self._answering = False
         while self._answers and not self._switches.held:
-            _answer(*self._answers.popleft())
-
-
-def _answer(future: asyncio.Future[Confirmation], answer: Confirmation | Exception) -> None:
-    if future.done():  # whoever sent it has cancelled it
-        return
-    if isinstance(answer, Confirmation):
-        future.set_result(answer)
-    else:
-        future.set_exception(answer)
+            tell(*self._answers.popleft())

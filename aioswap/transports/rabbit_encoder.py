@@ -38,7 +38,7 @@ class Encoder:
         self._exchange = exchange
         self._user = user
         self._plain = encode_properties("", {}, NOTIFICATION_PROPERTIES)[:-1]
-        """But for the message id, which comes last."""
+        """A notification's properties but for the message id, which comes last: with it they fit any broker's frames."""
         self._methods: dict[tuple[str, str], bytes] = {}
 
     def frames(self, message: Message) -> list[bytes]:
@@ -47,13 +47,24 @@ class Encoder:
         Raises:
             ValueError: a part of it has no place in AMQP, or in this broker's frames.
         """
-        method, properties, body, part = self._method(message), self._properties(message), message.body, self._part
+        body, channel = message.body, self._channel
+        if message.properties is NOTIFICATION_PROPERTIES and not message.headers and 0 < len(body) <= self._part:
+            identity = message.message_id.encode()
+            properties = b"%b%c%b" % (self._plain, len(identity), identity)
+            header = _HEADER_HEAD.pack(2, channel, HEADER_FIXED + len(properties), 60, 0, len(body))
+            start = b"%b%b%b\xce%b" % (self._method(message), header, properties, _BODY_HEAD.pack(3, channel, len(body)))
+            return [start, body, b"\xce"]
+        return self._unusual(message, body)
+
+    def _unusual(self, message: Message, body: bytes) -> list[bytes]:
+        method, channel = self._method(message), self._channel
+        properties = encode_properties(message.message_id, message.headers, as_sent(message.properties, self._user))
         check_header(properties, self._frame_max)
-        head = _HEADER_HEAD.pack(2, self._channel, HEADER_FIXED + len(properties), 60, 0, len(body))
-        pieces = [method, head, properties, b"\xce"]
-        for start in range(0, len(body), part):
-            piece = body if len(body) <= part else body[start : start + part]
-            pieces += (_BODY_HEAD.pack(3, self._channel, len(piece)), piece, b"\xce")
+        header = _HEADER_HEAD.pack(2, channel, HEADER_FIXED + len(properties), 60, 0, len(body))
+        pieces = [method, header, properties, b"\xce"]
+        for start in range(0, len(body), self._part):
+            piece = body[start : start + self._part]
+            pieces += (_BODY_HEAD.pack(3, channel, len(piece)), piece, b"\xce")
         return pieces
 
     def _method(self, message: Message) -> bytes:
@@ -65,9 +76,3 @@ class Encoder:
             publish = spec.Basic.Publish(exchange=route[0], routing_key=route[1], mandatory=True)
             method = self._methods[route] = pamqp.frame.marshal(publish, self._channel)
         return method
-
-    def _properties(self, message: Message) -> bytes:
-        if message.properties is NOTIFICATION_PROPERTIES and not message.headers:
-            identity = message.message_id.encode()
-            return b"%b%c%b" % (self._plain, len(identity), identity)
-        return encode_properties(message.message_id, message.headers, as_sent(message.properties, self._user))

@@ -7,6 +7,7 @@ all that a confirm needs (rabbitmq.com/confirms.html).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import takewhile
 from typing import Final
 
@@ -14,7 +15,8 @@ from aioswap.clock import Timer
 from aioswap.errors import TransportError
 from aioswap.health import LinkHealth
 from aioswap.opened import Opened
-from aioswap.transports.base import Confirmation, Message
+from aioswap.transports.answers import settling, tell
+from aioswap.transports.base import Answer, Confirmation, Message
 from aioswap.transports.limits import impossible
 from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_connection import ANSWER_SECONDS, Link, Session
@@ -28,6 +30,8 @@ _CONFIRM_SECONDS: Final = 30.0
 """Within this time a broker that is alive confirms."""
 
 _LOOK_AGAIN: Final = 1.0
+
+_CLOSED: Final = "this sender is closed: use it inside its `async with`"
 
 
 class RabbitSender:
@@ -65,7 +69,8 @@ class RabbitSender:
         self._cause = "not connected yet"
         self._publisher: Publisher | None = None
         self._sent = 0
-        self._pending: dict[int, tuple[asyncio.Future[Confirmation], Message]] = {}
+        self._pending: dict[int, tuple[Callable[[Answer], None] | None, Message]] = {}
+        """What is told of each answer; None: it was told, and the confirm is to come."""
         self._progress = 0.0
         self._watchdog: Timer | None = None
         self._scheduled = False
@@ -109,22 +114,32 @@ class RabbitSender:
         """
         self._check()
         future: asyncio.Future[Confirmation] = self._loop.create_future()
+        self.submit(message, settling(future))
+        return future
+
+    def submit(self, message: Message, told: Callable[[Answer], None]) -> None:
+        """Send `message` now, in order; `told` is called with what the broker says of it. See `Sender.submit`.
+
+        Raises:
+            RuntimeError: the sender is closed.
+        """
+        if self._closed:
+            raise RuntimeError(_CLOSED)
         problem: Exception | None = impossible(message)
         if problem is None:
             if self._publisher is None:
                 problem = TransportError(self._link.degraded or self._cause)
             else:
-                problem = self._put(message, future, self._publisher)
+                problem = self._put(message, told, self._publisher)
         if problem is not None:
-            future.set_exception(problem)
-        return future
+            self._loop.call_soon(told, problem)
 
     def _check(self) -> None:
         if self._closed:
-            raise RuntimeError("this sender is closed: use it inside its `async with`")
+            raise RuntimeError(_CLOSED)
         self._opened.check()
 
-    def _put(self, message: Message, future: asyncio.Future[Confirmation], publisher: Publisher) -> ValueError | None:
+    def _put(self, message: Message, told: Callable[[Answer], None], publisher: Publisher) -> ValueError | None:
         """Number the message, and put it in line for what goes out at the end of this turn of the loop."""
         try:
             publisher.add(self._sent + 1, message)
@@ -139,7 +154,7 @@ class RabbitSender:
             self._progress = self._clock.monotonic()
             self._watch()
         self._sent += 1
-        self._pending[self._sent] = (future, message)
+        self._pending[self._sent] = (told, message)
         return None
 
     def _declare_first(self, routing_key: str) -> None:
@@ -200,9 +215,9 @@ class RabbitSender:
             self._watchdog.cancel()
             self._watchdog = None
         pending, self._pending = self._pending, {}
-        for future, _ in pending.values():
-            if not future.done():
-                future.set_exception(TransportError(str(cause)))
+        for told, _ in pending.values():
+            if told is not None:
+                tell(told, TransportError(str(cause)))
 
     def answered(self, number: int, confirmation: Confirmation, *, multiple: bool = False) -> None:
         """Take the broker's last answer for message `number`, or for all up to it."""
@@ -215,15 +230,16 @@ class RabbitSender:
 
     def _answer(self, number: int, confirmation: Confirmation) -> None:
         entry = self._pending.pop(number, None)
-        if entry is not None and not entry[0].done():
-            entry[0].set_result(confirmation)
+        if entry is not None and entry[0] is not None:
+            tell(entry[0], confirmation)
 
     def returned(self, message_id: str | None, exchange: str, routing_key: str) -> None:
         """Take back a message, before its confirm (which says that nobody got it). Its place is found by what it was."""
-        for future, message in self._pending.values():
+        for number, (told, message) in self._pending.items():
             sent_to = self._exchange if message.exchange is None else message.exchange
-            if (message.message_id, message.routing_key, sent_to) == (message_id, routing_key, exchange) and not future.done():
-                future.set_result(Confirmation.RETURNED)
+            if (message.message_id, message.routing_key, sent_to) == (message_id, routing_key, exchange) and told is not None:
+                self._pending[number] = (None, message)
+                tell(told, Confirmation.RETURNED)
                 return
 
     def _watch(self) -> None:

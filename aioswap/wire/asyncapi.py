@@ -15,9 +15,10 @@ from aioswap.wire.envelope import encode
 from aioswap.wire.events import EventType, volume_swap
 from aioswap.wire.faults import fault_payload
 from aioswap.wire.instances import swap_payload
-from aioswap.wire.notification import CONTEXT_PREFIX, UNIQUE_ID, Notification
+from aioswap.wire.notification import UNIQUE_ID, Notification
 from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
 from aioswap.wire.schemas import payload_definitions
+from aioswap.wire.writing import CONTEXT_PREFIX
 
 __all__ = ["asyncapi"]
 

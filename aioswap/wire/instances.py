@@ -28,7 +28,6 @@ from aioswap.wire.payloads import (
 __all__ = ["swap_payload"]
 
 _ABSENT: Final = object()
-_as_text: Final = coercion.text
 
 
 class _Field(NamedTuple):
@@ -36,6 +35,8 @@ class _Field(NamedTuple):
 
     convert: Callable[[Any, str], Any]
     """Takes a value that is not None, and its path for errors."""
+    exact: type[Any] | None = None
+    """Values of just this class stay as they are: `convert` is not asked."""
     source: str | None = None
     """Nova's own name, where it is another one."""
     default: Callable[[], Any] | None = None
@@ -101,14 +102,14 @@ def _told(source: object, fields: Mapping[str, _Field], path: str) -> dict[str, 
     """
     read = _reader(source, path)
     values: dict[str, Any] = {}
-    for name, (convert, nova_name, default, nullable) in fields.items():
+    for name, (convert, exact, nova_name, default, nullable) in fields.items():
         found, value = name, _ABSENT
         if nova_name is not None:
             found, value = nova_name, read(nova_name, _ABSENT)
         if value is _ABSENT:
             found, value = name, read(name, _ABSENT)
         if value is not None and value is not _ABSENT:
-            values[name] = value if type(value) is str and convert is _as_text else convert(value, f"{path}.{found}")
+            values[name] = value if type(value) is exact else convert(value, f"{path}.{found}")
         elif default is not None and not (value is None and nullable):
             values[name] = default()
         elif nullable:
@@ -143,11 +144,11 @@ def _objects(kind: type[VersionedObject], fields: Mapping[str, _Field]) -> Calla
 
 
 _ID: Final = _Field(coercion.identifier, nullable=False)
-_TEXT: Final = _Field(coercion.text)
-_EMPTY: Final = _Field(coercion.text, default=str)
-_INTEGER: Final = _Field(coercion.integer)
-_ZERO: Final = _Field(coercion.integer, default=int)
-_FLAG: Final = _Field(coercion.flag, default=bool, nullable=False)
+_TEXT: Final = _Field(coercion.text, str)
+_EMPTY: Final = _TEXT._replace(default=str)
+_INTEGER: Final = _Field(coercion.integer, int)
+_ZERO: Final = _INTEGER._replace(default=int)
+_FLAG: Final = _Field(coercion.flag, bool, default=bool, nullable=False)
 _MOMENT: Final = _Field(coercion.moment)
 _TEXTS: Final = _Field(coercion.texts, default=dict, nullable=False)
 
@@ -163,10 +164,10 @@ _FLAVOR: Final = {
     "ephemeral_gb": _INTEGER,
     "name": _EMPTY._replace(nullable=False),
     "swap": _ZERO._replace(nullable=False),
-    "rxtx_factor": _Field(coercion.number),
+    "rxtx_factor": _Field(coercion.number, float),
     "vcpu_weight": _INTEGER,
     "disabled": _FLAG,
-    "is_public": _Field(coercion.flag, default=lambda: True, nullable=False),
+    "is_public": _FLAG._replace(default=lambda: True),
     "extra_specs": _Field(coercion.texts),
     "projects": _Field(partial(coercion.list_of, coercion.text)),
     "description": _TEXT,
@@ -191,11 +192,11 @@ _SHARE: Final = {"share_mapping_uuid": _ID, "share_id": _ID, "status": _ID, "tag
 _INSTANCE: Final = {
     "uuid": _ID,
     "user_id": _TEXT,
-    "tenant_id": _Field(coercion.text, "project_id"),
+    "tenant_id": _TEXT._replace(source="project_id"),
     "reservation_id": _TEXT,
     "display_name": _TEXT,
     "display_description": _TEXT,
-    "host_name": _Field(coercion.text, "hostname"),
+    "host_name": _TEXT._replace(source="hostname"),
     "host": _TEXT,
     "node": _TEXT,
     "os_type": _TEXT,
@@ -204,7 +205,7 @@ _INSTANCE: Final = {
     "flavor": _Field(
         partial(_object, FlavorPayload, _FLAVOR), default=lambda: _object(FlavorPayload, _FLAVOR, {}, ""), nullable=False
     ),
-    "image_uuid": _Field(coercion.text, "image_ref"),
+    "image_uuid": _TEXT._replace(source="image_ref"),
     "key_name": _TEXT,
     "kernel_id": _EMPTY,
     "ramdisk_id": _EMPTY,
@@ -213,15 +214,15 @@ _INSTANCE: Final = {
     "terminated_at": _MOMENT,
     "deleted_at": _MOMENT,
     "updated_at": _MOMENT,
-    "state": _Field(coercion.text, "vm_state"),
-    "power_state": _Field(coercion.power_state),
+    "state": _TEXT._replace(source="vm_state"),
+    "power_state": _Field(coercion.power_state, str),
     "task_state": _TEXT,
     "progress": _ZERO,
     "ip_addresses": _Field(_objects(IpPayload, _IP), default=list, nullable=False),
     "block_devices": _Field(_objects(BlockDevicePayload, _BLOCK_DEVICE)),
     "metadata": _TEXTS,
     "locked": _FLAG,
-    "auto_disk_config": _Field(coercion.disk_config, default=lambda: "MANUAL", nullable=False),
+    "auto_disk_config": _Field(coercion.disk_config, str, default=lambda: "MANUAL", nullable=False),
     "locked_reason": _TEXT,
     "shares": _Field(_objects(SharePayload, _SHARE)),
 }

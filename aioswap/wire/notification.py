@@ -14,12 +14,12 @@ from aioswap.wire.objects import VersionedObject
 from aioswap.wire.payloads import InstanceActionVolumeSwapPayload
 from aioswap.wire.times import write_timestamp
 from aioswap.wire.unread import Unread
+from aioswap.wire.writing import CONTEXT_PREFIX
 
-__all__ = ["CONTEXT_PREFIX", "UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority", "new_message_id"]
+__all__ = ["UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority", "new_message_id"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-CONTEXT_PREFIX: Final = "_context_"
 UNIQUE_ID: Final = "_unique_id"
 
 
@@ -106,10 +106,19 @@ class Notification(Generic[T_co]):
     def to_wire(self) -> dict[str, Any]:
         """Return the inner message as plain JSON values, in Nova's order of keys."""
         payload = self.payload
-        return self.around(payload.to_wire() if isinstance(payload, VersionedObject) else payload)
+        wire = self._head(payload.to_wire() if isinstance(payload, VersionedObject) else payload)
+        self._add_tail(wire)
+        return wire
 
-    def around(self, payload: object) -> dict[str, Any]:
-        """Return the inner message with `payload` in the place of its own."""
+    def to_core(self, *, context: bool = True) -> dict[str, Any]:
+        """Return what `to_wire` does, for pydantic's core to write; without `context` it is what stands before that."""
+        payload: Any = self.payload
+        wire = self._head(payload.to_core() if isinstance(payload, VersionedObject) else payload)
+        if context:
+            self._add_tail(wire)
+        return wire
+
+    def _head(self, payload: object) -> dict[str, Any]:
         wire: dict[str, Any] = {
             "message_id": self.message_id,
             "publisher_id": self.publisher_id,
@@ -120,11 +129,13 @@ class Notification(Generic[T_co]):
         }
         if self.unique_id is not None:
             wire[UNIQUE_ID] = self.unique_id
-        context = _made(self.context)
-        wire.update({_PREFIXED[key]: value for key, value in context.items()})
+        return wire
+
+    def _add_tail(self, wire: dict[str, Any]) -> None:
+        for key, value in _made(self.context).items():
+            wire[_PREFIXED[key]] = value
         for key, value in _made(self.extra).items():
             wire.setdefault(key, value)
-        return wire
 
 
 # A frozen dataclass sets its slots one by one through object.__setattr__, at three times the cost.

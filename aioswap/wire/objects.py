@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from aioswap.errors import DecodeError, UnsupportedVersion
 from aioswap.wire.masking import mask
-from aioswap.wire.times import MomentSchema, write_moment
+from aioswap.wire.times import MomentSchema, is_usual, write_moment
 
 __all__ = ["PREFIX", "NestedSchema", "VersionedObject", "check_version", "field_since", "set_extra", "set_private", "since"]
 
@@ -63,7 +63,7 @@ class VersionedObject(BaseModel):
     made in Python is written whole. Two objects are equal if they are of one class and written alike.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
     known_versions: ClassVar[tuple[str, ...]] = ()
     """The versions of this class, oldest first: `at_version` writes each, and an object made in Python has the last."""
@@ -71,8 +71,10 @@ class VersionedObject(BaseModel):
     """Field -> version of this class -> version of the objects in that field; "1.0" where it says nothing."""
     nested_classes: ClassVar[Mapping[str, type[VersionedObject]]] = {}
     """Field -> class of the objects in that field."""
+    moments: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold moments."""
     special: ClassVar[tuple[str, ...]] = ()
-    """The fields that are no plain JSON in Python."""
+    """The fields that are no plain JSON in Python: moments, and objects."""
     _newer: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Version -> the fields that it does not have."""
     _own_wrapper: ClassVar[dict[str, Any]] = {_NAME: "VersionedObject", _NAMESPACE: "nova", _VERSION: "1.0", _DATA: None}
@@ -85,6 +87,7 @@ class VersionedObject(BaseModel):
         """Note once a class what reading and writing would else find out for each object."""
         kinds = {name: _kind(field) for name, field in cls.model_fields.items()}
         cls.special = tuple(name for name, kind in kinds.items() if kind is not None)
+        cls.moments = tuple(name for name, kind in kinds.items() if kind is datetime)
         cls.nested_classes = {
             name: kind for name, kind in kinds.items() if kind is not None and issubclass(kind, VersionedObject)
         }
@@ -160,9 +163,10 @@ class VersionedObject(BaseModel):
         return {**wrapper, prefix + ".data": data}
 
     def to_core(self) -> dict[str, Any]:
-        """Return what `to_wire` does, for `writing.object_schema` to write: objects and moments inside stay what they are.
+        """Return what `to_wire` does, for pydantic's core to write: moments stay what they are where it writes them alike.
 
-        Only what is usual can stay: for an object with absent or unknown fields, or another project's prefix, it is `to_wire`.
+        Only what is usual is this quick: for an object with absent or unknown fields, or another project's prefix, it is
+        `to_wire`.
         """
         private = self.__pydantic_private__
         if private is None:
@@ -171,7 +175,24 @@ class VersionedObject(BaseModel):
             wrapper = private["wrapper"]
         else:
             return self.to_wire()
-        return self.to_wire() if self.__pydantic_extra__ else {**wrapper, _DATA: self.__dict__}
+        if self.__pydantic_extra__:
+            return self.to_wire()
+        data = self.__dict__
+        if self.special:
+            data = data.copy()
+            for name in self.moments:
+                value = data.get(name)
+                if value is not None and not is_usual(value):
+                    data[name] = _plain(value)
+            for name, kind in self.nested_classes.items():
+                value = data.get(name)
+                if type(value) is kind:
+                    data[name] = value.to_core()
+                elif type(value) is list:
+                    data[name] = [item.to_core() if type(item) is kind else _plain(item) for item in value]
+                elif value is not None:
+                    data[name] = _plain(value)
+        return {**wrapper, _DATA: data}
 
     def at_version(self, version: str) -> Self:
         """Return this object as `version` of its class writes it.
@@ -213,7 +234,9 @@ class VersionedObject(BaseModel):
             return False
         for name in self.nested_classes:
             value = self.__dict__[name]
-            for item in value if isinstance(value, list) else () if value is None else (value,):
+            if value is None:
+                continue
+            for item in value if type(value) is list else (value,):
                 if not item._is_newest():
                     return False
         return True

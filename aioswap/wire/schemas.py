@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aioswap.wire.field_docs import field_docs
 from aioswap.wire.objects import PREFIX, VersionedObject, field_since
 from aioswap.wire.payloads import FlavorPayload
 
@@ -47,7 +48,7 @@ def payload_definitions(kind: type[VersionedObject], version: str, at: str = "#/
 
 def _wrapper(kind: type[VersionedObject], version: str, definitions: dict[str, Any], at: str) -> dict[str, Any]:
     """Return the schema of the four keys and what they hold; those of the objects inside go into `definitions`."""
-    told = kind.model_json_schema()
+    told, docs = kind.model_json_schema(), field_docs(kind)
     versions = kind.known_versions
     fields: dict[str, Any] = {}
     for name, model_field in kind.model_fields.items():
@@ -56,6 +57,8 @@ def _wrapper(kind: type[VersionedObject], version: str, definitions: dict[str, A
         schema = {key: value for key, value in told["properties"][name].items() if key not in _OURS}
         if (kind, version) == (FlavorPayload, "1.2") and name in _NEVER_NULL:
             schema = _without_null(schema)
+        if name in docs:
+            schema["description"] = docs[name]
         inner = kind.nested_classes.get(name)
         if inner is not None:
             inner_version = kind.nested_versions.get(name, {}).get(version, "1.0")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self, SupportsIndex
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["MomentSchema", "read_moment", "read_timestamp", "write_moment", "write_timestamp", "written_moment"]
+__all__ = ["MomentSchema", "is_usual", "read_moment", "read_timestamp", "write_moment", "write_timestamp"]
 
 _ADVICE: Final = "should be a date with a time in ISO 8601"
 _MOMENT_FORM: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
@@ -65,18 +65,14 @@ def write_moment(value: datetime) -> str:
     return f"{_in_seconds(value).isoformat()[:-6]}Z" if text is None else text
 
 
-def written_moment(value: datetime) -> datetime | str:
-    """Return `value` itself where pydantic's core would write it as `write_moment` does, but faster; else the text."""
-    return value if _is_usual(value) else write_moment(value)
-
-
-def _is_usual(value: datetime) -> bool:
+def is_usual(value: object) -> bool:
+    """Say whether `value` is a moment that pydantic's core writes as `write_moment` does: in UTC, in whole seconds."""
     return type(value) is datetime and value.tzinfo is UTC and not value.microsecond
 
 
 def _in_seconds(value: datetime) -> datetime:
     """Return `value` as a payload can say it: in UTC, in whole seconds."""
-    return value if _is_usual(value) else _aware(value).astimezone(UTC).replace(microsecond=0)
+    return value if is_usual(value) else _aware(value).astimezone(UTC).replace(microsecond=0)
 
 
 def read_timestamp(text: str) -> datetime:

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["Unread"]
+
+S = TypeVar("S")
 
 
 class Unread(Mapping[str, Any]):
     """A mapping that is made by the first question to it. Its repr shows nothing of it.
 
     Args:
-        read: makes it of `text`. It must give the same whenever it is called, and never fail.
-        text: where it stands.
+        read: makes it of `source`. It must give the same whenever it is called, and never fail.
+        source: where it stands.
     """
 
-    __slots__ = ("_read", "_text", "_values")
+    __slots__ = ("_read", "_source", "_values")
 
-    def __init__(self, read: Callable[[str], Mapping[str, Any]], text: str) -> None:
-        self._read = read
-        self._text = text
+    def __init__(self, read: Callable[[S], Mapping[str, Any]], source: S) -> None:
+        self._read: Callable[[Any], Mapping[str, Any]] = read
+        self._source = source
         self._values: Mapping[str, Any] | None = None
 
     def made(self) -> Mapping[str, Any]:
         """Return the mapping itself: quicker to walk."""
         if self._values is None:
-            self._values = self._read(self._text)
+            self._values = self._read(self._source)
         return self._values
 
     def __getitem__(self, key: str) -> Any:

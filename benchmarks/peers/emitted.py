@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,8 +12,9 @@ from aioswap.outbox import MemoryOutbox
 from aioswap.transports.base import Entry
 from aioswap.wire.envelope import decode
 from aioswap.wire.instances import swap_payload
-from aioswap.wire.notification import Notification
+from aioswap.wire.notification import Notification, new_message_id
 from aioswap.wire.payloads import InstanceActionVolumeSwapPayload, InstancePayload
+from aioswap.wire.writing import PackedContext
 from benchmarks.notifications import BODY, CONTEXT, EVENT_TYPE, PUBLISHER_ID
 
 __all__ = ["CONTEXT_OF_REQUEST", "NEW", "OLD", "PacedOutbox", "instance", "mapping", "notification", "payload"]
@@ -38,18 +40,18 @@ def mapping() -> dict[str, Any]:
     return fields
 
 
-def notification() -> Notification[InstanceActionVolumeSwapPayload]:
-    """Return a notification as an emitter makes it."""
+def notification(kept: Any = None) -> Notification[InstanceActionVolumeSwapPayload]:
+    """Return a new notification as an emitter makes it, of what a service keeps: the mapping, unless told."""
     now = datetime.now(UTC)
     return Notification(
-        message_id="00000000-0000-4000-8000-000000000000",
+        message_id=new_message_id(),
         publisher_id=PUBLISHER_ID,
         event_type=EVENT_TYPE,
         priority="INFO",
         timestamp=now,
-        payload=payload(),
-        context=CONTEXT_OF_REQUEST.to_wire(now),
-        unique_id="0" * 32,
+        payload=payload() if kept is None else swap_payload(kept, OLD, NEW, context=CONTEXT_OF_REQUEST),
+        context=PackedContext(CONTEXT_OF_REQUEST, now),
+        unique_id=os.urandom(16).hex(),
     )
 
 

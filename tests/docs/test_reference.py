@@ -16,8 +16,9 @@ from aioswap.context import RequestContext
 from aioswap.nova_conf import read_nova_conf
 from aioswap.swaps import SwapState
 from aioswap.wire import payloads
-from aioswap.wire.notification import CONTEXT_PREFIX, Notification
+from aioswap.wire.notification import Notification
 from aioswap.wire.objects import VersionedObject, field_since
+from aioswap.wire.writing import CONTEXT_PREFIX
 from benchmarks.bench import _PICTURE
 from docs._ext.payload_tables import BASES, PAYLOADS, payload_tables
 from docs._ext.public_names import PAGES, names_of, public_names

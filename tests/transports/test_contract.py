@@ -11,11 +11,12 @@ import lzma
 import zlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
 from aioswap.errors import TransportError
-from aioswap.transports.base import MAX_BODY, Confirmation, Delivery, Subscription, Transport
+from aioswap.transports.base import MAX_BODY, Answer, Confirmation, Delivery, Subscription, Transport
 from aioswap.transports.topology import Binding, QueueDeclaration, dead_letter_queue, pool_exchange, pool_queue, retry_queue
 from tests.transports.driver import DEADLINE, ERROR, INFO, Driver, Inbox, barrier, memory_driver, message, put, until
 
@@ -570,6 +571,79 @@ async def test_what_is_unsettled_comes_again_after_a_loss(driver: Driver, transp
 
     assert [(b"1", False), (b"2", False)] == [(delivery.body, delivery.redelivered) for delivery in before]
     assert [(b"1", True), (b"2", True)] == [(delivery.body, delivery.redelivered) for delivery in after]
+
+
+async def test_what_is_submitted_is_told_each_answer_once_and_later(transport: Transport, pool: str) -> None:
+    inbox = Inbox()
+    answers: list[tuple[int, Answer]] = []
+    async with (
+        transport.receiver(Subscription(pool=pool), inbox, label="r"),
+        transport.sender("s") as sender,
+    ):
+        await sender.ready()
+        keys = [INFO, "nobody.info", INFO]
+        for number, key in enumerate(keys):
+            sender.submit(message(b"%d" % number, key), partial(_note, answers, number))
+        sender.submit(message(b"x" * (MAX_BODY + 1)), partial(_note, answers, 3))
+        at_once = list(answers)
+        await until(lambda: len(answers) == 4)
+        arrived = await inbox.bodies(2)
+        await barrier(transport)
+
+    told = dict(answers)
+
+    assert [] == at_once
+    assert 4 == len(answers)
+    assert [CONFIRMED, RETURNED, CONFIRMED] == [told[number] for number in range(3)]
+    assert isinstance(told[3], ValueError)
+    assert [b"0", b"2"] == arrived
+
+
+def _note(answers: list[tuple[int, Answer]], number: int, answer: Answer) -> None:
+    answers.append((number, answer))
+
+
+async def test_an_answer_that_cannot_be_taken_harms_no_other(
+    transport: Transport, pool: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[tuple[int, Answer]] = []
+    async with (
+        transport.receiver(Subscription(pool=pool), Inbox(), label="r"),
+        transport.sender("s") as sender,
+    ):
+        await sender.ready()
+        sender.submit(message(b"1"), _refuse)
+        sender.submit(message(b"2"), partial(_note, answers, 2))
+        await until(lambda: answers)
+        connected = sender.health.connected
+
+    assert [(2, CONFIRMED)] == answers
+    assert connected
+    assert "could not be taken" in caplog.text
+
+
+def _refuse(answer: Answer) -> None:
+    raise LookupError("no place for it")
+
+
+async def test_what_is_submitted_is_told_of_a_loss_and_of_the_end(driver: Driver, transport: Transport, pool: str) -> None:
+    answers: list[tuple[int, Answer]] = []
+    async with transport.sender("s") as sender:
+        await sender.ready()
+        await driver.lose()
+        await until(lambda: not sender.health.connected)
+        sender.submit(message(b"1"), partial(_note, answers, 1))
+        at_once = list(answers)
+        await until(lambda: answers)
+        await driver.restore()
+        await sender.ready()
+        sender.submit(message(b"2"), partial(_note, answers, 2))
+    with pytest.raises(RuntimeError, match="closed"):
+        sender.submit(message(b"3"), partial(_note, answers, 3))
+
+    assert [] == at_once
+    assert [1, 2] == [number for number, _ in answers]
+    assert [True, True] == [isinstance(answer, TransportError) for _, answer in answers]
 
 
 async def test_answers_owed_at_a_loss_fail_and_are_never_cancelled(driver: Driver, transport: Transport, pool: str) -> None:
