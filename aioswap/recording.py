@@ -22,7 +22,7 @@ from typing import Any, Final
 from aioswap.context import RequestContext
 from aioswap.transports.base import MAX_BODY, Delivery, Message
 from aioswap.transports.compression import readable
-from aioswap.wire.writing import CONTEXT_PREFIX
+from aioswap.wire.notification import CONTEXT_PREFIX
 
 __all__ = ["Recorded", "event_type_of", "inner_message", "read_line", "record", "write_line"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aioswap.recording import inner_message
 from aioswap.wire.faults import mask
-from aioswap.wire.writing import CONTEXT_PREFIX
+from aioswap.wire.notification import CONTEXT_PREFIX
 
 __all__ = ["shown", "shown_body"]
 

@@ -16,7 +16,7 @@ from aioswap.wire.times import write_timestamp
 from aioswap.wire.unread import Unread
 from aioswap.wire.writing import CONTEXT_PREFIX
 
-__all__ = ["UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority", "new_message_id"]
+__all__ = ["CONTEXT_PREFIX", "UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority", "new_message_id"]
 
 T_co = TypeVar("T_co", covariant=True)
 
