@@ -177,10 +177,9 @@ def test_an_interrupt_is_quiet_and_130() -> None:
 
 def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["aioswap", "--version"])
-    monkeypatch.delitem(sys.modules, "aioswap.__main__")
 
     with pytest.raises(SystemExit) as left:
-        runpy.run_module("aioswap", run_name="__main__")
+        runpy.run_path(str(__main__.__file__), run_name="__main__")
 
     assert (0, True) == (left.value.code, capsys.readouterr().out.startswith("aioswap "))
 
