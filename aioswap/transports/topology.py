@@ -124,7 +124,7 @@ def _pool_topology(subscription: Subscription, pool: str, keys: list[str]) -> To
         QueueDeclaration(
             name=step,
             arguments={
-                "x-queue-type": "classic",
+                **_kind(subscription),
                 "x-message-ttl": seconds * 1000,
                 "x-dead-letter-exchange": exchange,
                 "x-dead-letter-routing-key": name,
@@ -135,7 +135,7 @@ def _pool_topology(subscription: Subscription, pool: str, keys: list[str]) -> To
     queues.append(
         QueueDeclaration(
             name=dead,
-            arguments={"x-queue-type": "classic", "x-max-length": _MAX_DEAD_LETTERS, "x-overflow": "reject-publish"},
+            arguments={**_kind(subscription), "x-max-length": _MAX_DEAD_LETTERS, "x-overflow": "reject-publish"},
         )
     )
     return Topology(
@@ -149,15 +149,20 @@ def _pool_topology(subscription: Subscription, pool: str, keys: list[str]) -> To
     )
 
 
+def _kind(subscription: Subscription) -> dict[str, Any]:
+    """Return the type of all queues of a pool: a consumer declares each of them, and a classic one is away with its node."""
+    if subscription.quorum:
+        return {"x-queue-type": "quorum", "x-delivery-limit": _DELIVERY_LIMIT}
+    return {"x-queue-type": "classic"}
+
+
 def _queue(name: str, subscription: Subscription, *, expires: int) -> QueueDeclaration:
     arguments: dict[str, Any] = {
-        "x-queue-type": "quorum" if subscription.quorum else "classic",
+        **_kind(subscription),
         "x-expires": expires,
         "x-max-length": _MAX_MESSAGES,
         "x-max-length-bytes": _MAX_BYTES,
     }
-    if subscription.quorum:
-        arguments["x-delivery-limit"] = _DELIVERY_LIMIT
     if subscription.single_active:
         arguments["x-single-active-consumer"] = True
     return QueueDeclaration(name=name, arguments=arguments)

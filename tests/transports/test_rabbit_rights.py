@@ -75,9 +75,13 @@ async def nova(users: Users) -> AsyncGenerator[Admin]:
         await admin.delete_exchange("nova")
 
 
-async def test_the_main_job_retries_and_dead_letters_work_with_the_documented_rights(users: Users, nova: Admin) -> None:
+@pytest.mark.parametrize("quorum", [False, True], ids=["classic", "quorum"])
+async def test_the_main_job_retries_and_dead_letters_work_with_the_documented_rights(
+    users: Users, nova: Admin, quorum: bool
+) -> None:
     hearing = RabbitTransport(users.consumer)
-    consumer = Consumer(hearing, pool="rights")
+    pool = f"rights-{quorum}"
+    consumer = Consumer(hearing, pool=pool, quorum=quorum)
     handled: list[str] = []
     done = asyncio.Event()
 
@@ -102,8 +106,8 @@ async def test_the_main_job_retries_and_dead_letters_work_with_the_documented_ri
             await emitter.flush(timeout=DEADLINE)
         await asyncio.wait_for(done.wait(), DEADLINE)
     async with hearing:
-        letters = await DeadLetters(hearing, "rights").list()
-        dropped = await DeadLetters(hearing, "rights").drop()
+        letters = await DeadLetters(hearing, pool).list()
+        dropped = await DeadLetters(hearing, pool).drop()
 
     assert ["end", "error", "start", "start", "start"] == sorted(handled)
     assert (["instance.volume_swap.error"], 1) == ([letter.event_type for letter in letters], dropped)

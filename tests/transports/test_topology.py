@@ -53,7 +53,7 @@ def test_every_queue_of_a_pool_hangs_on_its_exchange_by_its_name() -> None:
     assert {Binding(queue=q.name, exchange="aioswap.p", routing_key=q.name) for q in layout.queues} == bound
 
 
-def test_a_replicated_or_single_active_pool_says_so_in_its_own_queue_alone() -> None:
+def test_a_replicated_pool_has_only_replicated_queues_and_one_active_consumer_of_its_own_one() -> None:
     layout = topology(Subscription(pool="p", quorum=True, single_active=True), "unused")
     own, *others = layout.queues
 
@@ -64,7 +64,8 @@ def test_a_replicated_or_single_active_pool_says_so_in_its_own_queue_alone() -> 
         "x-delivery-limit": 1_000_000,
         "x-single-active-consumer": True,
     } == own.arguments
-    assert {"classic"} == {queue.arguments["x-queue-type"] for queue in others}
+    assert {("quorum", 1_000_000)} == {(q.arguments["x-queue-type"], q.arguments["x-delivery-limit"]) for q in others}
+    assert not any("x-single-active-consumer" in queue.arguments for queue in others)
 
 
 def test_without_a_pool_there_is_one_queue_that_is_deleted() -> None:
