@@ -169,8 +169,10 @@ class PlainWay:
         self._owner.lost(connection_closed(_error(closing), self._owner.where))
 
     def _cancelled(self, frame: object) -> None:
-        # A queue was deleted, or has moved: everything is made again.
-        self._owner.drop(TransportError(f"{self._owner.where}: the broker ended the consumer (was its queue deleted?)"))
+        # A queue was deleted, or has moved: everything is made again. What came before is in tasks of the driver's which have
+        # not run yet, and which it cancels with the connection: they go first.
+        cause = TransportError(f"{self._owner.where}: the broker ended the consumer (was its queue deleted?)")
+        asyncio.get_running_loop().call_soon(self._owner.drop, cause)
 
 
 def _error(closing: asyncio.Future[Any]) -> BaseException:
