@@ -232,9 +232,11 @@ class Backlog(ABC, Generic[E]):
             self._reserved_messages += opens.messages
             self._reserved_bytes += opens.messages * opens.size
         now = self._clock.monotonic()
-        entries = [self._entry(self._next(), message, now) for message in messages]
-        for entry in entries:
+        entries = []
+        for message in messages:
+            entry = self._entry(self._next(), message, now)
             self._hold(entry)
+            entries.append(entry)
         self._accepted += len(entries)
         return self._keep(entries, opens, closes)
 

@@ -64,6 +64,7 @@ class Relay:
         self._outbox = outbox
         self._clock = clock
         self._hooks = hooks
+        self._observed = bool(hooks)
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
         self._in_flight: dict[Entry, Operation | None] = {}
@@ -114,7 +115,7 @@ class Relay:
 
     def _send(self, sender: Sender, entry: Entry) -> None:
         operation = None
-        if self._hooks:
+        if self._observed:
             message = entry.message
             operation = Operation(
                 kind=OperationKind.PUBLISH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -18,7 +18,7 @@ from aioswap.transports.limits import impossible
 from aioswap.wire.envelope import encode
 from aioswap.wire.events import EventType
 from aioswap.wire.faults import Mask, mask
-from aioswap.wire.notification import Notification, Priority, new_message_id
+from aioswap.wire.notification import Notification, Priority, new_ids
 from aioswap.wire.writing import PackedContext
 
 __all__ = ["BUDGET", "Desk", "Told"]
@@ -80,6 +80,7 @@ class Desk:
         self.reraise = reraise
         self.clock = clock
         self.hooks = hooks
+        self._observed = bool(hooks)
         self.masked = masked
         self.running = 0
         self.untold = 0
@@ -133,19 +134,25 @@ class Desk:
         """
         now, priority = self.clock.utcnow(), event_type.priority
         keys = self.routing_keys[priority]
-        notification = Notification(
-            message_id=new_message_id(),
-            publisher_id=self.publisher_id,
-            event_type=event_type.name,
-            priority=priority,
+        message_id, unique_id = new_ids()
+        notification: Notification[T] = Notification.made_of(
+            {
+                "message_id": message_id,
+                "publisher_id": self.publisher_id,
+                "event_type": event_type.pattern,
+                "priority": priority,
+            },
             timestamp=now,
             payload=payload,
             context=PackedContext(context, now),
-            unique_id=os.urandom(16).hex(),
+            unique_id=unique_id,
+            extra={},
         )
-        operation = self._started(notification, keys[0]) if self.hooks else None
+        operation = self._started(notification, keys[0]) if self._observed else None
         try:
-            messages = self._messages(notification, keys, NO_HEADERS if operation is None else _sendable(operation))
+            headers = NO_HEADERS if operation is None else _sendable(operation)
+            message = self._message(notification, keys[0], headers)
+            messages = (message,) if len(keys) == 1 else (message, *self._copies(notification, keys[1:], headers))
         except BaseException as error:
             self._finished(operation, "failed", error)
             raise
@@ -167,7 +174,8 @@ class Desk:
             self._finished(told.operation, "failed", error)
             raise
         told.taken = True
-        self._finished(told.operation, "accepted", None)
+        if told.operation is not None:
+            self._finished(told.operation, "accepted", None)
         return safe
 
     async def take_turn(self, told: Told, full: OutboxFull, *, opens: Reservation | None = None) -> asyncio.Future[None]:
@@ -190,16 +198,12 @@ class Desk:
             self._finished(told.operation, "accepted" if told.taken else "untold", None if told.taken else full)
         return turn.result()
 
-    def _messages(
-        self, notification: Notification[Any], routing_keys: tuple[str, ...], headers: Mapping[str, Any]
-    ) -> tuple[Message, ...]:
-        message = self._message(notification, routing_keys[0], headers)
-        if len(routing_keys) == 1:
-            return (message,)
-        others = (
-            self._message(replace(notification, unique_id=os.urandom(16).hex()), key, dict(headers)) for key in routing_keys[1:]
-        )
-        return (message, *others)
+    def _copies(
+        self, notification: Notification[Any], routing_keys: Iterable[str], headers: Mapping[str, Any]
+    ) -> Iterator[Message]:
+        for key in routing_keys:
+            copy = replace(notification, unique_id=os.urandom(16).hex())
+            yield self._message(copy, key, dict(headers))
 
     def _message(self, copy: Notification[Any], routing_key: str, headers: Mapping[str, Any]) -> Message:
         body = encode(copy)

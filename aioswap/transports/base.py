@@ -51,7 +51,7 @@ NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
 """Those of a message that has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class Message:
     """An encoded notification plus where it goes.
 
@@ -68,14 +68,39 @@ class Message:
     routing_key: str
     body: bytes = field(repr=False)
     message_id: str
-    exchange: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=lambda: NO_HEADERS, repr=False)
-    properties: Mapping[str, Any] = field(default_factory=lambda: NOTIFICATION_PROPERTIES, repr=False)
+    exchange: str | None
+    headers: Mapping[str, Any] = field(repr=False)
+    properties: Mapping[str, Any] = field(repr=False)
+    size: int = field(init=False, repr=False, compare=False)
+    """Bytes that count against bounds: the body plus a flat allowance for everything else."""
 
-    @property
-    def size(self) -> int:
-        """Bytes that count against bounds: the body plus a flat allowance for everything else."""
-        return len(self.body) + 512
+    def __init__(
+        self,
+        *,
+        routing_key: str,
+        body: bytes,
+        message_id: str,
+        exchange: str | None = None,
+        headers: Mapping[str, Any] = NO_HEADERS,
+        properties: Mapping[str, Any] = NOTIFICATION_PROPERTIES,
+    ) -> None:
+        # what dataclass writes for a frozen class takes twice as long
+        _set_routing_key(self, routing_key)
+        _set_body(self, body)
+        _set_message_id(self, message_id)
+        _set_exchange(self, exchange)
+        _set_headers(self, headers)
+        _set_properties(self, properties)
+        _set_size(self, len(body) + 512)
+
+
+_set_routing_key: Final = Message.__dict__["routing_key"].__set__
+_set_body: Final = Message.__dict__["body"].__set__
+_set_message_id: Final = Message.__dict__["message_id"].__set__
+_set_exchange: Final = Message.__dict__["exchange"].__set__
+_set_headers: Final = Message.__dict__["headers"].__set__
+_set_properties: Final = Message.__dict__["properties"].__set__
+_set_size: Final = Message.__dict__["size"].__set__
 
 
 class Confirmation(StrEnum):

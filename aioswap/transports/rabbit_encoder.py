@@ -18,6 +18,8 @@ __all__ = ["Encoder"]
 
 _HEADER_HEAD: Final = struct.Struct(">BHIHHQ")
 _BODY_HEAD: Final = struct.Struct(">BHI")
+_PLAIN_START: Final = b"%b%b%b%c%b\xce%b"
+"""Method, header, properties that are the same for all, the message id, and the head of the body's frame."""
 _MOST_ROUTES: Final = 1024
 
 
@@ -49,10 +51,16 @@ class Encoder:
         """
         body, channel = message.body, self._channel
         if message.properties is NOTIFICATION_PROPERTIES and not message.headers and 0 < len(body) <= self._part:
-            identity = message.message_id.encode()
-            properties = b"%b%c%b" % (self._plain, len(identity), identity)
-            header = _HEADER_HEAD.pack(2, channel, HEADER_FIXED + len(properties), 60, 0, len(body))
-            start = b"%b%b%b\xce%b" % (self._method(message), header, properties, _BODY_HEAD.pack(3, channel, len(body)))
+            plain, identity = self._plain, message.message_id.encode()
+            header = _HEADER_HEAD.pack(2, channel, HEADER_FIXED + len(plain) + 1 + len(identity), 60, 0, len(body))
+            start = _PLAIN_START % (
+                self._method(message),
+                header,
+                plain,
+                len(identity),
+                identity,
+                _BODY_HEAD.pack(3, channel, len(body)),
+            )
             return [start, body, b"\xce"]
         return self._unusual(message, body)
 

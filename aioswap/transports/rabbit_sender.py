@@ -225,8 +225,11 @@ class RabbitSender:
         if not multiple:
             self._answer(number, confirmation)
             return
-        for pending in list(takewhile(number.__ge__, self._pending)):
-            self._answer(pending, confirmation)
+        pending = self._pending
+        for passed in list(takewhile(number.__ge__, pending)):
+            told, _ = pending.pop(passed)
+            if told is not None:
+                tell(told, confirmation)
 
     def _answer(self, number: int, confirmation: Confirmation) -> None:
         entry = self._pending.pop(number, None)

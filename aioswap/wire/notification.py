@@ -16,7 +16,15 @@ from aioswap.wire.times import write_timestamp
 from aioswap.wire.unread import Unread
 from aioswap.wire.writing import CONTEXT_PREFIX
 
-__all__ = ["CONTEXT_PREFIX", "UNIQUE_ID", "InstanceActionVolumeSwapNotification", "Notification", "Priority", "new_message_id"]
+__all__ = [
+    "CONTEXT_PREFIX",
+    "UNIQUE_ID",
+    "InstanceActionVolumeSwapNotification",
+    "Notification",
+    "Priority",
+    "new_ids",
+    "new_message_id",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -150,10 +158,19 @@ _set_unique_id: Final = Notification.__dict__["unique_id"].__set__
 _set_extra: Final = Notification.__dict__["extra"].__set__
 
 
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+def new_ids() -> tuple[str, str]:
+    """Return the identity of a new notification, a random UUID of version 4 with dashes, and the id of its first copy."""
+    digits = os.urandom(32).hex()
+    identity = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+    return identity, digits[32:]
+
+
 def new_message_id() -> str:
     """Return the identity of a new notification: a random UUID of version 4, written with dashes."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"
+    return new_ids()[0]
 
 
 def _made(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -186,11 +186,13 @@ class VersionedObject(BaseModel):
                     data[name] = _plain(value)
             for name, kind in self.nested_classes.items():
                 value = data.get(name)
+                if value is None:
+                    continue
                 if type(value) is kind:
                     data[name] = value.to_core()
                 elif type(value) is list:
                     data[name] = [item.to_core() if type(item) is kind else _plain(item) for item in value]
-                elif value is not None:
+                else:
                     data[name] = _plain(value)
         return {**wrapper, _DATA: data}
 
@@ -237,7 +239,8 @@ class VersionedObject(BaseModel):
             if value is None:
                 continue
             for item in value if type(value) is list else (value,):
-                if not item._is_newest():
+                # most objects inside were made in Python and hold no others: they need no call
+                if (item.__pydantic_private__ or item.__pydantic_extra__ or item.nested_classes) and not item._is_newest():
                     return False
         return True
 

@@ -95,7 +95,8 @@ def write_timestamp(value: datetime) -> str:
     text = _kept_text(value)
     if text is not None:
         return text
-    return str(value if value.tzinfo is UTC else _aware(value).astimezone(UTC))[: -len("+00:00")]
+    # str() gives the same, at twice the cost
+    return (value if value.tzinfo is UTC else _aware(value).astimezone(UTC)).isoformat(" ")[: -len("+00:00")]
 
 
 def _from_python(value: object) -> datetime:
