@@ -64,7 +64,6 @@ class Relay:
         self._outbox = outbox
         self._clock = clock
         self._hooks = hooks
-        self._observed = bool(hooks)
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
         self._in_flight: dict[Entry, Operation | None] = {}
@@ -115,7 +114,7 @@ class Relay:
 
     def _send(self, sender: Sender, entry: Entry) -> None:
         operation = None
-        if self._observed:
+        if self._hooks:
             message = entry.message
             operation = Operation(
                 kind=OperationKind.PUBLISH,

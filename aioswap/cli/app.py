@@ -79,12 +79,15 @@ _application = _Commands(
 )
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command that `arguments` name, and return its exit code. Nothing is raised for what a user may do."""
+def run(arguments: Sequence[str], application: click.Command = _application) -> int:
+    """Run the command of `application` that `arguments` name, and return its exit code.
+
+    Nothing is raised for what a user may do.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of another encoding gets escapes
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = _run(arguments)
+        code = _run(arguments, application)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read has seen enough
         _close_stdout()
@@ -96,10 +99,10 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], application: click.Command) -> int:
     try:
-        with logs(), _application.make_context("aioswap", list(arguments)) as context:
-            code: int = _application.invoke(context)
+        with logs(), application.make_context("aioswap", list(arguments)) as context:
+            code: int = application.invoke(context)
     except click.exceptions.Exit as left:
         return left.exit_code
     except click.ClickException as refused:

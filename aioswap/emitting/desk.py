@@ -80,7 +80,6 @@ class Desk:
         self.reraise = reraise
         self.clock = clock
         self.hooks = hooks
-        self._observed = bool(hooks)
         self.masked = masked
         self.running = 0
         self.untold = 0
@@ -139,7 +138,7 @@ class Desk:
             {
                 "message_id": message_id,
                 "publisher_id": self.publisher_id,
-                "event_type": event_type.pattern,
+                "event_type": event_type.name,
                 "priority": priority,
             },
             timestamp=now,
@@ -148,7 +147,7 @@ class Desk:
             unique_id=unique_id,
             extra={},
         )
-        operation = self._started(notification, keys[0]) if self._observed else None
+        operation = self._started(notification, keys[0]) if self.hooks else None
         try:
             headers = NO_HEADERS if operation is None else _sendable(operation)
             message = self._message(notification, keys[0], headers)
@@ -174,8 +173,7 @@ class Desk:
             self._finished(told.operation, "failed", error)
             raise
         told.taken = True
-        if told.operation is not None:
-            self._finished(told.operation, "accepted", None)
+        self._finished(told.operation, "accepted", None)
         return safe
 
     async def take_turn(self, told: Told, full: OutboxFull, *, opens: Reservation | None = None) -> asyncio.Future[None]:

@@ -84,7 +84,7 @@ class Message:
         headers: Mapping[str, Any] = NO_HEADERS,
         properties: Mapping[str, Any] = NOTIFICATION_PROPERTIES,
     ) -> None:
-        # what dataclass writes for a frozen class takes twice as long
+        # one for each message: what dataclass writes for a frozen class takes half as long again
         _set_routing_key(self, routing_key)
         _set_body(self, body)
         _set_message_id(self, message_id)

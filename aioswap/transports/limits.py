@@ -32,18 +32,6 @@ _OCTETS: Final = frozenset(("delivery_mode", "priority"))
 
 def impossible(message: Message) -> ValueError | None:
     """Return why no broker would take `message`, None if one may. The text holds none of the content."""
-    if (
-        # a notification, as nearly every message is
-        message.exchange is None
-        and message.properties is NOTIFICATION_PROPERTIES
-        and not message.headers
-        and len(message.body) <= MAX_BODY
-        and len(key := message.routing_key) <= MAX_SHORT
-        and len(identity := message.message_id) <= MAX_SHORT
-        and key.isascii()
-        and identity.isascii()
-    ):
-        return None
     try:
         _check(message)
     except ValueError as error:

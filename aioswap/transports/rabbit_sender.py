@@ -225,11 +225,8 @@ class RabbitSender:
         if not multiple:
             self._answer(number, confirmation)
             return
-        pending = self._pending
-        for passed in list(takewhile(number.__ge__, pending)):
-            told, _ = pending.pop(passed)
-            if told is not None:
-                tell(told, confirmation)
+        for pending in list(takewhile(number.__ge__, self._pending)):
+            self._answer(pending, confirmation)
 
     def _answer(self, number: int, confirmation: Confirmation) -> None:
         entry = self._pending.pop(number, None)

@@ -19,8 +19,6 @@ _PLAIN: Final = re.compile(r"[\w.:-]+", re.ASCII)
 _ASCII_ESCAPE: Final = re.compile(rb"\\u00[2-7]").search
 """Finds an escape that may stand for a letter of an event type, or for the backslash of another escape."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_ERROR: Final = Priority.ERROR
-_INFO: Final = Priority.INFO
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class EventType(EventPattern[T]):
     @property
     def priority(self) -> Priority:
         """What Nova gives it: ERROR to errors, INFO to everything else."""
-        return _ERROR if self._words[-1] == "error" else _INFO
+        return Priority.ERROR if self.phase == "error" else Priority.INFO
 
 
 def _matches(pattern: tuple[str, ...], words: list[str]) -> bool:

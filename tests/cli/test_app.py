@@ -8,7 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -27,18 +27,12 @@ def _run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.fixture
-def demo_raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Return a function that makes the command `demo` raise."""
+def _raising(raised: BaseException) -> click.Command:
+    @click.command()
+    def command() -> int:
+        raise raised
 
-    def put(raised: BaseException) -> None:
-        @click.command("demo")
-        def command() -> int:
-            raise raised
-
-        monkeypatch.setattr("aioswap.cli.demo.command", command)
-
-    return put
+    return command
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
@@ -92,23 +86,17 @@ def test_misuse_is_2_and_talk(arguments: list[str], capsys: pytest.CaptureFixtur
     ],
 )
 def test_the_end_of_a_command_has_its_code(
-    raised: BaseException,
-    code: int,
-    told: str,
-    demo_raises: Callable[[BaseException], None],
-    capsys: pytest.CaptureFixture[str],
+    raised: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo_raises(raised)
+    ended = app.run([], _raising(raised))
 
-    assert code == app.run(["demo"])
+    assert code == ended
     assert ("", told) == capsys.readouterr()
 
 
-def test_a_slip_of_ours_is_not_hidden(demo_raises: Callable[[BaseException], None]) -> None:
-    demo_raises(ZeroDivisionError())
-
+def test_a_slip_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        app.run(["demo"])
+        app.run([], _raising(ZeroDivisionError()))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["validate", str(_SAMPLE)], ["demo"]])
@@ -124,11 +112,10 @@ def test_a_broken_pipe_is_quiet_and_fine(arguments: list[str]) -> None:
     assert (0, []) == (done.returncode, talk)
 
 
-def test_a_broken_pipe_leaves_nothing_to_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_pipe_leaves_nothing_to_flush() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "w") as stdout:
-        monkeypatch.setattr(sys, "stdout", stdout)
+    with os.fdopen(writing, "w") as stdout, redirect_stdout(stdout):
         code = app.run(["validate", str(_SAMPLE)])
         stdout.write("into nothing")
         stdout.flush()
@@ -136,9 +123,8 @@ def test_a_broken_pipe_leaves_nothing_to_flush(monkeypatch: pytest.MonkeyPatch) 
     assert 0 == code
 
 
-def test_a_full_disk_is_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with open("/dev/full", "w") as stdout:
-        monkeypatch.setattr(sys, "stdout", stdout)
+def test_a_full_disk_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with open("/dev/full", "w") as stdout, redirect_stdout(stdout):
         code = app.run(["validate", str(_SAMPLE)])
 
     assert 1 == code

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,12 @@ def test_a_body_may_span_lines(file: Path, capsys: pytest.CaptureFixture[str]) -
     assert (0, True) == (code, capsys.readouterr().out.startswith("instance.volume_swap.error: "))
 
 
-def test_stdin_is_a_file_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(_body(_SWAP).encode())))
+def test_stdin_is_a_file_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aioswap", "validate", "-"], input=_body(_SWAP), capture_output=True, text=True, check=False
+    )
 
-    code = run(["validate", "-"])
-
-    assert (0, True) == (code, capsys.readouterr().out.startswith("instance.volume_swap.error: "))
+    assert (0, True) == (done.returncode, done.stdout.startswith("instance.volume_swap.error: "))
 
 
 def test_json_is_the_notification_without_its_context(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

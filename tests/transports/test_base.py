@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -25,6 +26,16 @@ def test_a_message_is_a_notification_unless_told_otherwise() -> None:
         NOTIFICATION_PROPERTIES
     )
     assert 517 == message.size
+
+
+def test_a_message_never_changes_and_a_changed_copy_has_its_own_size() -> None:
+    message = Message(routing_key="k", body=b"12345", message_id="m", exchange="e", headers={"h": 1}, properties={"type": "t"})
+    longer = replace(message, body=b"1234567890")
+
+    assert (517, 522) == (message.size, longer.size)
+    assert message == replace(longer, body=b"12345")
+    with pytest.raises(FrozenInstanceError):
+        message.size = 0  # type: ignore[misc]
 
 
 def test_what_a_message_or_delivery_holds_is_not_shown() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from aioswap.errors import TransportError
 from aioswap.testing import ManualClock
-from aioswap.transports.base import Confirmation, Message, Sender, Subscription
+from aioswap.transports.base import Answer, Confirmation, Message, Sender, Subscription
 from aioswap.transports.rabbit import RabbitTransport
+from aioswap.transports.rabbit_sender import RabbitSender
 from tests.broker import Direction, Node
 from tests.transports.driver import DEADLINE, ERROR, INFO, Inbox, message, put, until
 from tests.transports.rabbit_driver import WAYS, Admin, HurriedClock, RabbitDriver, rabbit_driver
@@ -290,6 +291,32 @@ async def test_a_broker_that_confirms_nothing_for_ten_seconds_is_dropped(amqp_ur
     assert "no confirm for 10 seconds" in errors.pop()
     assert not connected
     assert [CONFIRMED] == answers
+
+
+async def test_each_message_is_told_once_though_the_first_answer_of_many_ends_the_connection(driver: RabbitDriver) -> None:
+    told: dict[str, list[Answer]] = {"1": [], "2": [], "3": []}
+    async with driver.transport as transport, transport.sender("s") as sender:
+        assert isinstance(sender, RabbitSender)
+        await sender.ready()
+        session = sender._session
+        assert session is not None
+        driver.proxy.hold(Direction.DOWN)
+
+        def first(answer: Answer) -> None:
+            told["1"].append(answer)
+            session.drop(TransportError("gone"))
+
+        sender.submit(message(b"1"), first)
+        sender.submit(message(b"2"), told["2"].append)
+        sender.submit(message(b"3"), told["3"].append)
+        sender.answered(3, CONFIRMED, multiple=True)
+        await until(lambda: all(told.values()))
+        driver.proxy.heal()
+        answers = await put(sender, b"x")
+
+    assert [CONFIRMED] == told["1"]
+    assert ["gone", "gone"] == [str(answer) for answer in (*told["2"], *told["3"])]
+    assert [RETURNED] == answers
 
 
 async def test_a_broker_that_is_heard_is_given_up_when_it_is_heard_no_more(amqp_url: str) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
 from aioswap.context import RequestContext
 from aioswap.wire.envelope import decode, encode
-from aioswap.wire.notification import Notification, Priority
+from aioswap.wire.notification import Notification, Priority, new_ids
 from tests.capture import capture
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC)
@@ -42,6 +44,17 @@ def test_it_is_written_in_novas_order() -> None:
         "more": 2,
     } == wire
     assert ["message_id", "publisher_id", "event_type", "priority", "payload", "timestamp", "_unique_id"] == list(wire)[:7]
+
+
+def test_new_ids_are_a_random_uuid_and_the_id_of_a_copy_and_never_the_same() -> None:
+    many = [new_ids() for _ in range(500)]
+    identities = {UUID(identity) for identity, _ in many}
+    copies = {unique_id for _, unique_id in many}
+
+    assert (500, 500) == (len(identities), len(copies))
+    assert {(4, RFC_4122)} == {(identity.version, identity.variant) for identity in identities}
+    assert [str(UUID(identity)) for identity, _ in many] == [identity for identity, _ in many]
+    assert all(re.fullmatch("[0-9a-f]{32}", unique_id) for unique_id in copies)
 
 
 def test_what_it_does_not_have_is_not_written() -> None:
