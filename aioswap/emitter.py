@@ -261,7 +261,7 @@ class Emitter:
 
         @functools.wraps(function)
         async def swap(*args: Any, **kwargs: Any) -> Any:
-            async with self._swapping(lambda: describe(args, kwargs)):
+            async with self._swapping(functools.partial(describe, args, kwargs)):
                 return await function(*args, **kwargs)
 
         return swap

@@ -134,18 +134,15 @@ class Desk:
         now, priority = self.clock.utcnow(), event_type.priority
         keys = self.routing_keys[priority]
         message_id, unique_id = new_ids()
-        notification: Notification[T] = Notification.made_of(
-            {
-                "message_id": message_id,
-                "publisher_id": self.publisher_id,
-                "event_type": event_type.name,
-                "priority": priority,
-            },
+        notification = Notification(
+            message_id=message_id,
+            publisher_id=self.publisher_id,
+            event_type=event_type.pattern,
+            priority=priority,
             timestamp=now,
             payload=payload,
             context=PackedContext(context, now),
             unique_id=unique_id,
-            extra={},
         )
         operation = self._started(notification, keys[0]) if self.hooks else None
         try:
@@ -173,7 +170,8 @@ class Desk:
             self._finished(told.operation, "failed", error)
             raise
         told.taken = True
-        self._finished(told.operation, "accepted", None)
+        if told.operation is not None:
+            self._finished(told.operation, "accepted", None)
         return safe
 
     async def take_turn(self, told: Told, full: OutboxFull, *, opens: Reservation | None = None) -> asyncio.Future[None]:

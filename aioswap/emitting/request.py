@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 from aioswap.context import ContextSource
@@ -15,7 +16,7 @@ _NAMES: Final = ("instance", "old_volume_id", "new_volume_id")
 """The parameters of nova `ComputeManager.swap_volume` that tell of a swap; their order is free."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class SwapRequest:
     """One attempt to swap a volume pair on an instance.
 
@@ -29,7 +30,20 @@ class SwapRequest:
     instance: Any
     old_volume_id: str
     new_volume_id: str
-    context: ContextSource | None = None
+    context: ContextSource | None
+
+    def __init__(self, instance: Any, old_volume_id: str, new_volume_id: str, context: ContextSource | None = None) -> None:
+        # made before each swap: what dataclass writes for a frozen class takes twice as long
+        _set_instance(self, instance)
+        _set_old(self, old_volume_id)
+        _set_new(self, new_volume_id)
+        _set_context(self, context)
+
+
+_set_instance: Final = SwapRequest.__dict__["instance"].__set__
+_set_old: Final = SwapRequest.__dict__["old_volume_id"].__set__
+_set_new: Final = SwapRequest.__dict__["new_volume_id"].__set__
+_set_context: Final = SwapRequest.__dict__["context"].__set__
 
 
 def require_coroutine_function(function: Callable[..., Any]) -> None:
@@ -70,8 +84,13 @@ def describe_by_name(function: Callable[..., Any]) -> Callable[[tuple[Any, ...],
         )
 
     sought = [(name, positions.get(name), parameters[name].default) for name in (*_NAMES, "context") if name in parameters]
+    places = [position for _, position, _ in sought if position is not None]
+    needed = max(places, default=0) + 1
+    by_place = itemgetter(*places) if len(places) == len(sought) else None
 
     def describe(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SwapRequest:
+        if by_place is not None and len(args) >= needed:
+            return SwapRequest(*by_place(args))
         found = []
         for name, position, default in sought:
             if position is not None and position < len(args):

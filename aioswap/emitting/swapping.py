@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 from aioswap.context import RequestContext, current_context
 from aioswap.emitting.desk import BUDGET, Desk, Told
@@ -27,8 +27,7 @@ __all__ = ["Swapping"]
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Start:
+class _Start(NamedTuple):
     """What a `.start` fixes for the rest of its swap: ids, request context and the room of the terminal notification."""
 
     told: Told
@@ -121,7 +120,7 @@ class Swapping:
             request.instance, request.old_volume_id, request.new_volume_id, context=context, version=self._desk.pin
         )
         told = self._desk.write(volume_swap.start, payload, context)
-        size = max(len(message.body) for message in told.messages) + FAULT_BYTES
+        size = len(told.messages[0].body) + FAULT_BYTES  # the others have as many
         return _Start(told, context, Reservation(told.notification.message_id, len(told.messages), size))
 
     def _described(self) -> SwapRequest:

@@ -8,7 +8,7 @@ acknowledged, retried or dead-lettered), track (a tracked swap is over).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -82,20 +82,14 @@ class Hook(Protocol):
         """
 
 
-class Hooks:
+class Hooks(tuple[Hook, ...]):
     """Tells several hooks. False when there is none: test it before an `Operation` is made."""
 
-    __slots__ = ("_hooks",)
-
-    def __init__(self, hooks: Iterable[Hook] = ()) -> None:
-        self._hooks = tuple(hooks)
-
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
+    __slots__ = ()
 
     def started(self, operation: Operation) -> None:
         """Tell every hook in the order given."""
-        for hook in self._hooks:
+        for hook in self:
             try:
                 hook.started(operation)
             except Exception as error:  # an observer's fault must not touch what it observes
@@ -103,7 +97,7 @@ class Hooks:
 
     def finished(self, operation: Operation) -> None:
         """Tell every hook in reverse order, so that spans nest."""
-        for hook in reversed(self._hooks):
+        for hook in reversed(self):
             try:
                 hook.finished(operation)
             except Exception as error:  # an observer's fault must not touch what it observes

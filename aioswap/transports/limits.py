@@ -32,25 +32,21 @@ _OCTETS: Final = frozenset(("delivery_mode", "priority"))
 
 def impossible(message: Message) -> ValueError | None:
     """Return why no broker would take `message`, None if one may. The text holds none of the content."""
+    limit = MAX_BODY if message.exchange is None else MAX_COPY
     try:
-        _check(message)
+        if len(message.body) > limit:
+            raise ValueError(f"the body has {len(message.body)} bytes: at most {limit} can be sent")
+        _short("the routing key", message.routing_key)
+        _short("the message id", message.message_id)
+        if message.exchange is not None:
+            _short("the exchange's name", message.exchange)
+        if message.properties is not NOTIFICATION_PROPERTIES:
+            _check_properties(message.properties)
+        if message.headers and _size(message.headers, 0, 0) > MAX_HEADERS:
+            raise ValueError(f"the headers have more than {MAX_HEADERS} bytes")
     except ValueError as error:
         return error
     return None
-
-
-def _check(message: Message) -> None:
-    limit = MAX_BODY if message.exchange is None else MAX_COPY
-    if len(message.body) > limit:
-        raise ValueError(f"the body has {len(message.body)} bytes: at most {limit} can be sent")
-    _short("the routing key", message.routing_key)
-    _short("the message id", message.message_id)
-    if message.exchange is not None:
-        _short("the exchange's name", message.exchange)
-    if message.properties is not NOTIFICATION_PROPERTIES:
-        _check_properties(message.properties)
-    if message.headers and _size(message.headers, 0, 0) > MAX_HEADERS:
-        raise ValueError(f"the headers have more than {MAX_HEADERS} bytes")
 
 
 def _check_properties(properties: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """The sending half: one connection, one channel with confirms, no task per message.
 
-What is sent in one turn of the loop goes out in one write. The broker numbers what it gets from 1 on, so that position is
-all that a confirm needs (rabbitmq.com/confirms.html).
+The first message of a turn of the loop goes out at once, so that one alone need not wait; what follows it, in one write at
+the turn's end. The broker numbers what it gets from 1 on, so that position is all that a confirm needs
+(rabbitmq.com/confirms.html).
 """
 
 from __future__ import annotations
@@ -140,21 +141,22 @@ class RabbitSender:
         self._opened.check()
 
     def _put(self, message: Message, told: Callable[[Answer], None], publisher: Publisher) -> ValueError | None:
-        """Number the message, and put it in line for what goes out at the end of this turn of the loop."""
+        """Number the message, and put it in line: the first of a turn of the loop goes out now, the others at its end."""
         try:
             publisher.add(self._sent + 1, message)
         except ValueError as error:
             return error
         if self._default_queues and message.exchange is None and message.routing_key not in self._declared:
             self._declare_first(message.routing_key)
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
         if not self._pending:
             self._progress = self._clock.monotonic()
             self._watch()
         self._sent += 1
         self._pending[self._sent] = (told, message)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end_turn)
+            self._flush()
         return None
 
     def _declare_first(self, routing_key: str) -> None:
@@ -164,8 +166,11 @@ class RabbitSender:
         if self._session is not None:
             self._session.changed.set()
 
-    def _flush(self) -> None:
+    def _end_turn(self) -> None:
         self._scheduled = False
+        self._flush()
+
+    def _flush(self) -> None:
         if self._publisher is not None and not self._undeclared:  # `_declare_defaults` flushes when the queues are there
             self._publisher.write()
 

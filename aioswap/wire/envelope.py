@@ -95,7 +95,7 @@ def encode(notification: Notification[Any]) -> bytes:
 
 def _with_packed(notification: Notification[Any], context: PackedContext) -> bytes:
     """Return the body, as `encode` would write it, with the text of `context` that is kept."""
-    wire = notification.to_core(context=False)
+    wire = notification.to_core_head()
     escaped = write_json(write_json(wire))
     return b'%b%b,%b}"}' % (_HEAD, escaped[:-2], context.escaped(wire["timestamp"]))
 
@@ -142,8 +142,11 @@ def _notification(
         timestamp = read_timestamp(message["timestamp"])
     except ValueError as error:
         raise DecodeError(f"timestamp: {error}") from None
-    return Notification.made_of(
-        message,
+    return Notification(
+        message_id=message["message_id"],
+        publisher_id=message["publisher_id"],
+        event_type=message["event_type"],
+        priority=message["priority"],
         timestamp=timestamp,
         payload=payload,
         context=context,

@@ -58,10 +58,14 @@ class EventType(EventPattern[T]):
         ValueError: `pattern` has a wildcard, or is no pattern.
     """
 
+    priority: Priority = field(init=False, repr=False, compare=False)
+    """What Nova gives it: ERROR to errors, INFO to everything else."""
+
     def __post_init__(self) -> None:
         EventPattern.__post_init__(self)
         if "*" in self._words or "#" in self._words:
             raise ValueError(f"event type {self.pattern!r}: a pattern with wildcards is an EventPattern")
+        object.__setattr__(self, "priority", Priority.ERROR if self.phase == "error" else Priority.INFO)
 
     @property
     def name(self) -> str:
@@ -72,11 +76,6 @@ class EventType(EventPattern[T]):
     def phase(self) -> str:
         """The last word: `start`, `end`, `error`, or another."""
         return self._words[-1]
-
-    @property
-    def priority(self) -> Priority:
-        """What Nova gives it: ERROR to errors, INFO to everything else."""
-        return Priority.ERROR if self.phase == "error" else Priority.INFO
 
 
 def _matches(pattern: tuple[str, ...], words: list[str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from aioswap.context import RequestContext
 from aioswap.wire.objects import VersionedObject
@@ -53,7 +53,7 @@ class Priority(StrEnum):
     SAMPLE = "SAMPLE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class Notification(Generic[T_co]):
     """One event that happened, with its metadata.
 
@@ -75,9 +75,33 @@ class Notification(Generic[T_co]):
     priority: str
     timestamp: datetime
     payload: T_co
-    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    unique_id: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    context: Mapping[str, Any] = field(repr=False)
+    unique_id: str | None
+    extra: Mapping[str, Any] = field(repr=False)
+
+    def __init__(
+        self,
+        *,
+        message_id: str,
+        publisher_id: str,
+        event_type: str,
+        priority: str,
+        timestamp: datetime,
+        payload: T_co,
+        context: Mapping[str, Any] | None = None,
+        unique_id: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        # one for each message: what dataclass writes for a frozen class takes three times as long
+        _set_message_id(self, message_id)
+        _set_publisher_id(self, publisher_id)
+        _set_event_type(self, event_type)
+        _set_priority(self, priority)
+        _set_timestamp(self, timestamp)
+        _set_payload(self, payload)
+        _set_context(self, {} if context is None else context)
+        _set_unique_id(self, unique_id)
+        _set_extra(self, {} if extra is None else extra)
 
     @property
     def source(self) -> str:
@@ -89,28 +113,6 @@ class Notification(Generic[T_co]):
         """The part of the publisher id behind the first colon, None where there is none."""
         return self.publisher_id.partition(":")[2] or None
 
-    @classmethod
-    def made_of(
-        cls,
-        message: Mapping[str, Any],
-        *,
-        timestamp: datetime,
-        payload: Any,
-        context: Mapping[str, Any],
-        unique_id: str | None,
-        extra: Mapping[str, Any],
-    ) -> Self:
-        """Return the notification with these values, and the texts that `message` holds. Nothing is checked."""
-        made = _new(cls)
-        for name, set_field in _SET_TEXT:
-            set_field(made, message[name])
-        _set_timestamp(made, timestamp)
-        _set_payload(made, payload)
-        _set_context(made, context)
-        _set_unique_id(made, unique_id)
-        _set_extra(made, extra)
-        return made
-
     def to_wire(self) -> dict[str, Any]:
         """Return the inner message as plain JSON values, in Nova's order of keys."""
         payload = self.payload
@@ -118,13 +120,16 @@ class Notification(Generic[T_co]):
         self._add_tail(wire)
         return wire
 
-    def to_core(self, *, context: bool = True) -> dict[str, Any]:
-        """Return what `to_wire` does, for pydantic's core to write; without `context` it is what stands before that."""
-        payload: Any = self.payload
-        wire = self._head(payload.to_core() if isinstance(payload, VersionedObject) else payload)
-        if context:
-            self._add_tail(wire)
+    def to_core(self) -> dict[str, Any]:
+        """Return what `to_wire` does, for pydantic's core to write."""
+        wire = self.to_core_head()
+        self._add_tail(wire)
         return wire
+
+    def to_core_head(self) -> dict[str, Any]:
+        """Return the part of `to_core` that stands before the context."""
+        payload: Any = self.payload
+        return self._head(payload.to_core() if isinstance(payload, VersionedObject) else payload)
 
     def _head(self, payload: object) -> dict[str, Any]:
         wire: dict[str, Any] = {
@@ -146,11 +151,10 @@ class Notification(Generic[T_co]):
             wire.setdefault(key, value)
 
 
-# A frozen dataclass sets its slots one by one through object.__setattr__, at three times the cost.
-_new: Final = object.__new__
-_SET_TEXT: Final = tuple(
-    (name, Notification.__dict__[name].__set__) for name in ("message_id", "publisher_id", "event_type", "priority")
-)
+_set_message_id: Final = Notification.__dict__["message_id"].__set__
+_set_publisher_id: Final = Notification.__dict__["publisher_id"].__set__
+_set_event_type: Final = Notification.__dict__["event_type"].__set__
+_set_priority: Final = Notification.__dict__["priority"].__set__
 _set_timestamp: Final = Notification.__dict__["timestamp"].__set__
 _set_payload: Final = Notification.__dict__["payload"].__set__
 _set_context: Final = Notification.__dict__["context"].__set__
@@ -161,9 +165,20 @@ _set_extra: Final = Notification.__dict__["extra"].__set__
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
+_KEPT_IDS: Final = 64
+_random: Final[list[str]] = []
+"""Random digits for the next notifications: the system is asked for those of many at once."""
+os.register_at_fork(after_in_child=_random.clear)
+
+
 def new_ids() -> tuple[str, str]:
     """Return the identity of a new notification, a random UUID of version 4 with dashes, and the id of its first copy."""
-    digits = os.urandom(32).hex()
+    try:
+        digits = _random.pop()  # by one thread only
+    except IndexError:
+        many = os.urandom(32 * _KEPT_IDS).hex()
+        digits, *others = (many[at : at + 64] for at in range(0, len(many), 64))
+        _random.extend(others)
     identity = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
     return identity, digits[32:]
 

@@ -71,10 +71,8 @@ class VersionedObject(BaseModel):
     """Field -> version of this class -> version of the objects in that field; "1.0" where it says nothing."""
     nested_classes: ClassVar[Mapping[str, type[VersionedObject]]] = {}
     """Field -> class of the objects in that field."""
-    moments: ClassVar[tuple[str, ...]] = ()
-    """The fields that hold moments."""
-    special: ClassVar[tuple[str, ...]] = ()
-    """The fields that are no plain JSON in Python: moments, and objects."""
+    special: ClassVar[Mapping[str, type[Any]]] = {}
+    """The fields that are no plain JSON in Python, and what they hold: datetime, or a class of objects."""
     _newer: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Version -> the fields that it does not have."""
     _own_wrapper: ClassVar[dict[str, Any]] = {_NAME: "VersionedObject", _NAMESPACE: "nova", _VERSION: "1.0", _DATA: None}
@@ -86,11 +84,8 @@ class VersionedObject(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Note once a class what reading and writing would else find out for each object."""
         kinds = {name: _kind(field) for name, field in cls.model_fields.items()}
-        cls.special = tuple(name for name, kind in kinds.items() if kind is not None)
-        cls.moments = tuple(name for name, kind in kinds.items() if kind is datetime)
-        cls.nested_classes = {
-            name: kind for name, kind in kinds.items() if kind is not None and issubclass(kind, VersionedObject)
-        }
+        cls.special = {name: kind for name, kind in kinds.items() if kind is not None}
+        cls.nested_classes = {name: kind for name, kind in cls.special.items() if issubclass(kind, VersionedObject)}
         cls._names = set(cls.model_fields)
         version = cls.known_versions[-1] if cls.known_versions else "1.0"
         cls._own_wrapper = {_NAME: cls.__name__, _NAMESPACE: "nova", _VERSION: version, _DATA: None}
@@ -180,15 +175,14 @@ class VersionedObject(BaseModel):
         data = self.__dict__
         if self.special:
             data = data.copy()
-            for name in self.moments:
-                value = data.get(name)
-                if value is not None and not is_usual(value):
-                    data[name] = _plain(value)
-            for name, kind in self.nested_classes.items():
+            for name, kind in self.special.items():
                 value = data.get(name)
                 if value is None:
                     continue
-                if type(value) is kind:
+                if kind is datetime:
+                    if not is_usual(value):
+                        data[name] = _plain(value)  # the core would write it in another way
+                elif type(value) is kind:
                     data[name] = value.to_core()
                 elif type(value) is list:
                     data[name] = [item.to_core() if type(item) is kind else _plain(item) for item in value]

@@ -92,11 +92,12 @@ def write_timestamp(value: datetime) -> str:
 
     A time that was read from another form is written in that form.
     """
-    text = _kept_text(value)
-    if text is not None:
-        return text
-    # str() gives the same, at twice the cost
-    return (value if value.tzinfo is UTC else _aware(value).astimezone(UTC)).isoformat(" ")[: -len("+00:00")]
+    if type(value) is not datetime or value.tzinfo is not UTC:
+        text = _kept_text(value)
+        if text is not None:
+            return text
+        value = _aware(value).astimezone(UTC)
+    return value.isoformat(" ")[:-6]  # without the zone; str() gives the same, at twice the cost
 
 
 def _from_python(value: object) -> datetime:

@@ -11,6 +11,7 @@ from aioswap.errors import TransportError
 from aioswap.testing import ManualClock
 from aioswap.transports.base import Answer, Confirmation, Message, Sender, Subscription
 from aioswap.transports.rabbit import RabbitTransport
+from aioswap.transports.rabbit_fast import FastPublisher
 from aioswap.transports.rabbit_sender import RabbitSender
 from tests.broker import Direction, Node
 from tests.transports.driver import DEADLINE, ERROR, INFO, Inbox, message, put, until
@@ -42,6 +43,25 @@ async def _error(future: asyncio.Future[Confirmation]) -> str:
 async def _degraded(sender: Sender, part: str) -> str:
     await until(lambda: part in (sender.health.degraded or ""))
     return sender.health.degraded or ""
+
+
+async def test_the_first_message_of_a_turn_goes_out_at_once_and_the_others_at_its_end(amqp_url: str) -> None:
+    async with rabbit_driver(amqp_url) as driver, driver.transport as transport, transport.sender("s") as sender:
+        assert isinstance(sender, RabbitSender)
+        await sender.ready()
+        publisher = sender._publisher
+        assert isinstance(publisher, FastPublisher)
+        in_line = []
+        for body in (b"1", b"2", b"3"):
+            last = sender.send(message(body))
+            in_line.append(len(publisher._line))
+        await asyncio.sleep(0)
+        in_line.append(len(publisher._line))
+        async with asyncio.timeout(DEADLINE):
+            answer = await last
+
+    assert [0, 3, 6, 0] == in_line
+    assert RETURNED == answer
 
 
 # What the broker says

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,23 @@ def test_new_ids_are_a_random_uuid_and_the_id_of_a_copy_and_never_the_same() -> 
     assert {(4, RFC_4122)} == {(identity.version, identity.variant) for identity in identities}
     assert [str(UUID(identity)) for identity, _ in many] == [identity for identity, _ in many]
     assert all(re.fullmatch("[0-9a-f]{32}", unique_id) for unique_id in copies)
+
+
+def test_a_forked_child_makes_ids_of_its_own() -> None:
+    new_ids()  # more are kept now
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, " ".join(new_ids()).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as told:
+        theirs = told.read().split()
+    ours = [new_ids() for _ in range(64)]
+
+    assert 2 == len(theirs)
+    assert not set(theirs) & {part for ids in ours for part in ids}
 
 
 def test_what_it_does_not_have_is_not_written() -> None:
