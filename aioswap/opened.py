@@ -48,11 +48,11 @@ class Opened:
         """
         if self._loop is None:
             raise RuntimeError(f"{self._name} is not open: use it inside its `async with`")
-        if self._pid != os.getpid():  # pragma: no cover - its test runs it in a forked child, which is not measured
-            raise RuntimeError(f"{self._name} was opened before a fork: open a new one in this process")
         try:
             here = asyncio.get_running_loop()
-        except RuntimeError:
+        except RuntimeError:  # after a fork, too
             here = None
         if here is not self._loop:
+            if self._pid != os.getpid():  # pragma: no cover - its test runs it in a forked child, which is not measured
+                raise RuntimeError(f"{self._name} was opened before a fork: open a new one in this process")
             raise RuntimeError(f"{self._name} was opened in another event loop or thread: use it there, or open a new one here")

@@ -219,17 +219,17 @@ class VersionedObject(BaseModel):
 
     def _is_newest(self) -> bool:
         """Say whether this object, with those inside, is written as the last version of its class, and whole."""
-        private = self.__pydantic_private__
+        private, data = self.__pydantic_private__, self.__dict__
         if private is not None:
             wrapper = private["wrapper"]
             if len(wrapper) != 4 or wrapper.get(_VERSION) != self.known_versions[-1]:
                 return False
-            if len(self.__pydantic_fields_set__) != len(self.__dict__):
+            if len(self.__pydantic_fields_set__) != len(data):
                 return False
         if self.__pydantic_extra__:
             return False
         for name in self.nested_classes:
-            value = self.__dict__[name]
+            value = data[name]
             if value is None:
                 continue
             for item in value if type(value) is list else (value,):
