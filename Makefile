@@ -8,6 +8,7 @@
 #   make interop    the tests against real peers: nova, oslo.messaging, AsyncAPI's parser, Chromium; and the packages
 #   make measure    what emitting costs a swap while the broker is in trouble: figures, no test
 #   make bench      aioswap and other clients side by side on a private RabbitMQ, within 30 minutes; the machine should be quiet
+#   make scale      several processes of aioswap, and a cluster of three private nodes, within 10 minutes; the machine should be quiet
 #   make docs       the pages, into docs/_build/html: warnings are errors
 #   make bench-quick  three of its scenarios, within 4 minutes
 
@@ -26,7 +27,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test check faults soak interop measure bench bench-quick docs
+.PHONY: demo test check faults soak interop measure bench bench-quick scale docs
 
 demo: $(VENV)/.installed-cli
 	$(VENV)/bin/aioswap demo
@@ -51,6 +52,9 @@ bench: $(BENCH_VENV)/.installed-bench
 
 bench-quick: $(BENCH_VENV)/.installed-bench
 	$(BENCH_VENV)/bin/python -m benchmarks.bench --quick
+
+scale: $(BENCH_VENV)/.installed-bench
+	$(BENCH_VENV)/bin/python -m benchmarks.scale
 
 docs: $(DOCS_VENV)/.installed-docs
 	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going --nitpicky --fresh-env --doctree-dir docs/_build/doctrees docs docs/_build/html

@@ -149,10 +149,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(folder: Path, told: dict[str, Any]) -> Path:
+def write(folder: Path, told: dict[str, Any], prefix: str = "") -> Path:
     """Write the figures as JSON into `folder`, and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{told['before']['at'].replace(':', '')[:17]}.json"
+    file = folder / f"{prefix}{told['before']['at'].replace(':', '')[:17]}.json"
     file.write_text(json.dumps(told, indent=1) + "\n")
     return file
 

@@ -22,8 +22,9 @@ from aioswap.wire.events import volume_swap
 from aioswap.wire.notification import Notification
 from benchmarks.peers.task import EXCHANGE, INFO
 from tests.broker import NO_BROKER, Node, install, make_certificates, server_folder
+from tests.faults.cluster import Cluster
 
-__all__ = ["POOL", "Bus", "compiled", "private_broker"]
+__all__ = ["POOL", "Bus", "compiled", "depth", "fill", "private_broker", "private_cluster", "private_node"]
 
 POOL: Final = "bench"
 """The pool of aioswap's consumers; its queue is `aioswap.bench`."""
@@ -39,6 +40,37 @@ def private_broker() -> Iterator[str]:
     Raises:
         SystemExit: there is none, and it cannot be installed.
     """
+    with private_node() as node:
+        yield node.url
+
+
+@contextmanager
+def private_node() -> Iterator[Node]:
+    """The same; give the node itself."""
+    with _ground() as (folder, scripts, certificates):
+        node = Node(folder, scripts, certificates)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.close()
+
+
+@contextmanager
+def private_cluster() -> Iterator[Cluster]:
+    """The same with three nodes that are one cluster."""
+    with _ground() as (folder, scripts, certificates):
+        cluster = Cluster(folder, scripts, certificates)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.close()
+
+
+@contextmanager
+def _ground() -> Iterator[tuple[Path, Path, Path]]:
+    """Give what a node needs: a folder of its own, RabbitMQ's scripts, certificates."""
     scripts = server_folder() or install()
     if scripts is None:
         raise SystemExit(NO_BROKER)
@@ -46,12 +78,7 @@ def private_broker() -> Iterator[str]:
         certificates = Path(folder) / "certificates"
         certificates.mkdir()
         make_certificates(certificates)
-        node = Node(Path(folder), scripts, certificates)
-        node.start()
-        try:
-            yield node.url
-        finally:
-            node.close()
+        yield Path(folder), scripts, certificates
 
 
 class Bus:
@@ -66,11 +93,11 @@ class Bus:
 
     def fill(self, bodies: Iterable[bytes], *, pool: bool) -> None:
         """Put bodies into the pool's queue, or into that of the other clients."""
-        asyncio.run(self._fill(bodies, _queue(pool)))
+        asyncio.run(fill(self.url, bodies, _queue(pool)))
 
     def depth(self, *, pool: bool) -> int:
         """Return how many messages wait in a queue."""
-        return asyncio.run(self._depth(_queue(pool)))
+        return asyncio.run(depth(self.url, _queue(pool)))
 
     async def _reset(self, pool: bool) -> None:
         async with await aio_pika.connect(self.url) as connection:
@@ -97,22 +124,26 @@ class Bus:
             async with consumer.running():
                 pass
 
-    async def _fill(self, bodies: Iterable[bytes], queue: str) -> None:
-        async with RabbitTransport(self.url) as transport, transport.sender("filling") as sender:
-            await sender.ready()
-            pending: deque[asyncio.Future[Confirmation]] = deque()
-            for number, body in enumerate(bodies):
-                if len(pending) >= _UNCONFIRMED:
-                    await _confirmed(pending.popleft())
-                pending.append(sender.send(Message(routing_key=queue, body=body, message_id=f"{number}", exchange="")))
-            while pending:
-                await _confirmed(pending.popleft())
 
-    async def _depth(self, queue: str) -> int:
-        async with await aio_pika.connect(self.url) as connection:
-            channel = await connection.channel()
-            declared = await channel.declare_queue(queue, passive=True)
-            return declared.declaration_result.message_count or 0
+async def fill(url: str, bodies: Iterable[bytes], queue: str) -> None:
+    """Put bodies into a queue, all confirmed."""
+    async with RabbitTransport(url) as transport, transport.sender("filling") as sender:
+        await sender.ready()
+        pending: deque[asyncio.Future[Confirmation]] = deque()
+        for number, body in enumerate(bodies):
+            if len(pending) >= _UNCONFIRMED:
+                await _confirmed(pending.popleft())
+            pending.append(sender.send(Message(routing_key=queue, body=body, message_id=f"{number}", exchange="")))
+        while pending:
+            await _confirmed(pending.popleft())
+
+
+async def depth(url: str, queue: str) -> int:
+    """Return how many messages wait in a queue."""
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        declared = await channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
 
 
 async def _confirmed(confirmation: asyncio.Future[Confirmation]) -> None:

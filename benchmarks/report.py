@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.bars import Measured, Results, Verdict, value_of
 from benchmarks.scenarios import Row, Scenario
 
-__all__ = ["bar_table", "scenario_table"]
+__all__ = ["bar_table", "scenario_table", "span"]
 
 _OTHERS: Final = {
     "before_us": "us before the body",
@@ -34,10 +34,10 @@ def scenario_table(scenario: Scenario, results: Results) -> Iterator[str]:
             continue
         ratios = [_ratios(this, reference) for this, reference in zip(rounds, first, strict=False) if this and reference]
         yield (
-            f"  {row.name:26}{_span(_values(rounds, 'rate'), '.0f'):>24}{_span(_values(rounds, 'cpu'), '.1f'):>24}"
-            f"{_span([rate for rate, _ in ratios], '.2f'):>18}{_span([cpu for _, cpu in ratios], '.2f'):>18}  {row.settings}"
+            f"  {row.name:26}{span(_values(rounds, 'rate'), '.0f'):>24}{span(_values(rounds, 'cpu'), '.1f'):>24}"
+            f"{span([rate for rate, _ in ratios], '.2f'):>18}{span([cpu for _, cpu in ratios], '.2f'):>18}  {row.settings}"
         )
-        others = [f"{_span(_values(rounds, key), '.2f')} {said}" for key, said in _OTHERS.items() if _values(rounds, key)]
+        others = [f"{span(_values(rounds, key), '.2f')} {said}" for key, said in _OTHERS.items() if _values(rounds, key)]
         if others and scenario.name != "emit":
             yield f"  {'':26}    {'; '.join(others)}"
 
@@ -75,7 +75,8 @@ def _values(rounds: Sequence[Measured | None], name: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _span(values: Sequence[float], form: str) -> str:
+def span(values: Sequence[float], form: str) -> str:
+    """Return the median with the range; nothing for no values."""
     if not values:
         return ""
     return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"

@@ -135,6 +135,11 @@ class Node:
             "RABBITMQ_CTL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }
 
+    @property
+    def pid(self) -> int:
+        """The process of its Erlang machine, once it has started."""
+        return int((self._folder / "pid").read_text())
+
     def start(self) -> None:
         """Start the node and wait until it speaks AMQP."""
         self._output = (self._folder / "output").open("wb")
@@ -158,16 +163,16 @@ class Node:
 
     def kill(self) -> None:
         """End the node as a power cut does."""
-        os.kill(self._vm(), signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
         self._end(signal.SIGTERM)
 
     def pause(self) -> None:
         """Let the node stand still: its sockets stay open and nobody answers."""
-        os.kill(self._vm(), signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a paused node go on."""
-        os.kill(self._vm(), signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the node if it runs, and its epmd."""
@@ -184,9 +189,6 @@ class Node:
         if done.returncode != 0:
             raise RuntimeError(f"rabbitmqctl {arguments[0]} failed: {done.stdout}{done.stderr}")
         return done.stdout
-
-    def _vm(self) -> int:
-        return int((self._folder / "pid").read_text())
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
