@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -32,6 +33,7 @@ class Crew:
         processes: those that are alike.
         wait: seconds that a handler takes.
         quorum: the queue is replicated.
+        stops: what happens to the process that works is SIGSTOP, not SIGKILL: it stands still, and its connection stays open.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Crew:
     processes: int = 1
     wait: float = 0.0
     quorum: bool = False
+    stops: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +70,18 @@ def share_queue(stage: Stage, crew: Crew) -> Figures:
     with stage.pools(_POOL):
         stage.fill(_POOL, swaps(crew.count))
         with stage.workers(*[part] * crew.processes) as workers:
+            before = stage.cpu()
             _go(workers)
             _until_handled(workers, crew.count)
+            broker = stage.cpu() - before
             cpu = _cpu(workers)
             journals = [worker.entries for worker in workers]
         stage.holds(_POOL, 0)
     old = str(INNER["message_id"])
     once_each([key_of(f"{number:08x}{old[8:]}") for number in range(crew.count)], journals)
     fewest, most = shares(journals)
-    return {"rate": rate_together(journals), "cpu": 1e6 * cpu / crew.count, "fewest": 100 * fewest, "most": 100 * most}
+    each = {"cpu": 1e6 * cpu / crew.count, "broker": 1e6 * broker / crew.count}
+    return {"rate": rate_together(journals), **each, "fewest": 100 * fewest, "most": 100 * most}
 
 
 def share_exchange(stage: Stage, crew: Crew) -> Figures:
@@ -140,30 +146,32 @@ def _from_emit_to_handler(stage: Stage, crew: Crew) -> Figures:
 
 
 def fail_over(stage: Stage, crew: Crew) -> Figures:
-    """Kill the consumer that gets everything, while another one stands by and an emitter goes on."""
-    count = crew.count
-    room = 2 * count  # what was handled and not yet acknowledged comes again
-    part = {"task": "consume", "pool": _POOL, "count": room, "listening": True, "single_active": True}
+    """End the consumer that gets everything, while another one stands by and an emitter goes on."""
+    room = 2 * crew.count  # what was handled and not yet acknowledged comes again
+    consumer = {"task": "consume", "pool": _POOL, "count": room, "listening": True, "single_active": True}
+    steady = {"task": "emit", "count": crew.count, "rate": RATE}
     with stage.pools(_POOL, single_active=True):
-        emit = {"task": "emit", "count": count, "rate": RATE}
-        with stage.workers(part) as (active,), stage.workers(part) as (standby,), stage.workers(emit) as (emitter,):
+        # One after the other: the first consumer of the queue is the one that works.
+        with stage.workers(consumer) as (active,), stage.workers(consumer, steady) as (standby, emitter):
             _go([active, standby, emitter])
-            _until_handled([active], count // 3)
-            killed_at = active.kill()
+            _until_handled([active], crew.count // 3)
+            ended_at = active.signal(signal.SIGSTOP if crew.stops else signal.SIGKILL)
             emitter.answer()
             emitted = {entry.key for entry in emitter.entries}
-            until(
-                lambda: {entry.key for entry in active.entries + standby.entries} >= emitted,
-                "everything handled by one of two",
-            )
+
+            def complete() -> bool:
+                enough = active.count + standby.count >= len(emitted)
+                return enough and {entry.key for entry in active.entries + standby.entries} >= emitted
+
+            until(complete, "everything handled by one of the two")
             _cpu([standby])
             before, after = active.entries, standby.entries
         stage.holds(_POOL, 0)
     once_each([entry.key for entry in after], [after])
-    if after[0].when < killed_at:
-        raise Failed("the consumer that stands by was given something before the other one was killed")
+    if after[0].when < ended_at:
+        raise Failed("the consumer that stands by was given something while the other one worked")
     again = len({entry.key for entry in before} & {entry.key for entry in after})
-    return {"gap": 1000 * (after[0].when - killed_at), "again": again}
+    return {"gap": after[0].when - ended_at, "again": again}
 
 
 def _go(workers: Sequence[Worker]) -> None:
@@ -189,42 +197,45 @@ def _rows(one: str, more: str, *, count: int, wait: float = 0.0) -> tuple[Crew, 
 _CONSUMERS: Final = Group(
     name="consumers",
     title="consumers of one pool share a filled queue: typed, acknowledged after handling, order per instance, prefetch 500",
-    rows=_rows("process", "processes", count=20_000),
-    shown=("rate", "cpu", "fewest", "most"),
+    rows=_rows("process", "processes", count=30_000),
+    shown=("rate", "cpu", "broker", "fewest", "most"),
     run=share_queue,
 )
 _WAITING: Final = Group(
     name="waiting",
     title="the same with a handler that waits 20 ms: concurrency 8, prefetch 100",
     rows=_rows("process", "processes", count=2_000, wait=0.02),
-    shown=("rate", "cpu", "fewest", "most"),
+    shown=("rate", "cpu", "broker", "fewest", "most"),
     run=share_queue,
 )
 _EMITTERS: Final = Group(
     name="emitters",
     title="emitters, confirmed, 100 emits at once each, memory outbox",
-    rows=_rows("process", "processes", count=20_000),
+    rows=_rows("process", "processes", count=30_000),
     shown=("rate", "cpu", "broker"),
     run=share_exchange,
 )
 _POOLS: Final = Group(
     name="pools",
     title="pools with one consumer each, of what one emitter sends: figures for each notification that is emitted",
-    rows=_rows("pool", "pools", count=8_000),
+    rows=_rows("pool", "pools", count=10_000),
     shown=("rate", "cpu", "broker"),
     run=copy_to_pools,
 )
 _FAILOVER: Final = Group(
     name="failover",
-    title="single_active, two processes: the active one is killed at 200 notifications a second",
-    rows=(Crew(name="2 processes", count=_PACED, processes=2),),
+    title="single_active, two processes, 200 notifications a second: the time without deliveries when the active one ends",
+    rows=(
+        Crew(name="killed (SIGKILL)", count=_PACED, processes=2),
+        Crew(name="stands still (SIGSTOP)", count=_PACED, processes=2, stops=True),
+    ),
     shown=("gap", "again"),
     run=fail_over,
 )
 _CLUSTER: Final = Group(
     name="cluster",
     title="one emitter, 100 emits at once, and from emit to the handler at 200 a second; three nodes on this machine",
-    rows=(Crew(name="classic, on one node", count=10_000), Crew(name="quorum, three replicas", count=10_000, quorum=True)),
+    rows=(Crew(name="classic, on one node", count=20_000), Crew(name="quorum, three replicas", count=20_000, quorum=True)),
     shown=("rate", "cpu", "broker", "p50", "p99"),
     run=replicate,
     cluster=True,

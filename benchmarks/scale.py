@@ -18,6 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from aio_pika.exceptions import AMQPError
+
+from aioswap.errors import TransportError
 from benchmarks.bench import machine, write
 from benchmarks.bus import private_cluster, private_node
 from benchmarks.crews import GROUPS, Crew, Figures, Group
@@ -34,7 +37,7 @@ _COLUMNS: Final = {
     "most": ("most, % of even", ".0f"),
     "p50": ("p50 ms", ".2f"),
     "p99": ("p99 ms", ".1f"),
-    "gap": ("ms without", ".1f"),
+    "gap": ("seconds without", ".3f"),
     "again": ("handled again", ".0f"),
 }
 _RATIOS: Final = ("rate", "cpu", "broker")
@@ -48,7 +51,7 @@ def attempt(stage: Stage, group: Group, crew: Crew) -> Figures | None:
     load = os.getloadavg()[0]
     try:
         return group.run(stage, crew) | {"load": load}
-    except (Failed, OSError) as error:
+    except (Failed, OSError, TransportError, AMQPError) as error:
         print(f"{group.name}, {crew.name}: {error}", file=sys.stderr)
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -118,10 +119,10 @@ class Worker:
         told: dict[str, float] = json.loads(lines[-1])
         return told
 
-    def kill(self) -> float:
-        """End it by SIGKILL, and return when that was, by the clock of the journals."""
+    def signal(self, number: signal.Signals) -> float:
+        """Send it a signal, and return when that was, by the clock of the journals."""
         now = time.monotonic()
-        self._process.kill()
+        self._process.send_signal(number)
         return now
 
     def close(self) -> None:
