@@ -80,8 +80,7 @@ def share_queue(stage: Stage, crew: Crew) -> Figures:
     old = str(INNER["message_id"])
     once_each([key_of(f"{number:08x}{old[8:]}") for number in range(crew.count)], journals)
     fewest, most = shares(journals)
-    each = {"cpu": 1e6 * cpu / crew.count, "broker": 1e6 * broker / crew.count}
-    return {"rate": rate_together(journals), **each, "fewest": 100 * fewest, "most": 100 * most}
+    return _figures(rate_together(journals), crew.count, cpu, broker) | {"fewest": 100 * fewest, "most": 100 * most}
 
 
 def share_exchange(stage: Stage, crew: Crew) -> Figures:
@@ -97,7 +96,7 @@ def share_exchange(stage: Stage, crew: Crew) -> Figures:
     count = each * crew.processes
     seconds = max(answer["ended"] for answer in answers) - min(answer["begun"] for answer in answers)
     cpu = sum(answer["cpu"] for answer in answers)
-    return {"rate": count / seconds, "cpu": 1e6 * cpu / count, "broker": 1e6 * broker / count}
+    return _figures(count / seconds, count, cpu, broker)
 
 
 def copy_to_pools(stage: Stage, crew: Crew) -> Figures:
@@ -121,7 +120,7 @@ def copy_to_pools(stage: Stage, crew: Crew) -> Figures:
     for journal in journals:
         once_each(emitted, [journal])
     seconds = max(journal[-1].when for journal in journals) - told["begun"]
-    return {"rate": crew.count / seconds, "cpu": 1e6 * cpu / crew.count, "broker": 1e6 * broker / crew.count}
+    return _figures(crew.count / seconds, crew.count, cpu, broker)
 
 
 def replicate(stage: Stage, crew: Crew) -> Figures:
@@ -174,6 +173,12 @@ def fail_over(stage: Stage, crew: Crew) -> Figures:
     return {"gap": after[0].when - ended_at, "again": again}
 
 
+def _figures(rate: float, count: int, cpu: float, broker: float) -> Figures:
+    """Return what is told of `count` notifications: `cores` is how many cores clients and broker kept busy at this rate."""
+    each, brokers = 1e6 * cpu / count, 1e6 * broker / count
+    return {"rate": rate, "cpu": each, "broker": brokers, "cores": rate * (each + brokers) / 1e6}
+
+
 def _go(workers: Sequence[Worker]) -> None:
     for worker in workers:
         worker.go()
@@ -198,28 +203,28 @@ _CONSUMERS: Final = Group(
     name="consumers",
     title="consumers of one pool share a filled queue: typed, acknowledged after handling, order per instance, prefetch 500",
     rows=_rows("process", "processes", count=30_000),
-    shown=("rate", "cpu", "broker", "fewest", "most"),
+    shown=("rate", "cpu", "broker", "cores", "fewest", "most"),
     run=share_queue,
 )
 _WAITING: Final = Group(
     name="waiting",
     title="the same with a handler that waits 20 ms: concurrency 8, prefetch 100",
     rows=_rows("process", "processes", count=2_000, wait=0.02),
-    shown=("rate", "cpu", "broker", "fewest", "most"),
+    shown=("rate", "cpu", "broker", "cores", "fewest", "most"),
     run=share_queue,
 )
 _EMITTERS: Final = Group(
     name="emitters",
     title="emitters, confirmed, 100 emits at once each, memory outbox",
     rows=_rows("process", "processes", count=30_000),
-    shown=("rate", "cpu", "broker"),
+    shown=("rate", "cpu", "broker", "cores"),
     run=share_exchange,
 )
 _POOLS: Final = Group(
     name="pools",
     title="pools with one consumer each, of what one emitter sends: figures for each notification that is emitted",
     rows=_rows("pool", "pools", count=10_000),
-    shown=("rate", "cpu", "broker"),
+    shown=("rate", "cpu", "broker", "cores"),
     run=copy_to_pools,
 )
 _FAILOVER: Final = Group(
@@ -236,7 +241,7 @@ _CLUSTER: Final = Group(
     name="cluster",
     title="one emitter, 100 emits at once, and from emit to the handler at 200 a second; three nodes on this machine",
     rows=(Crew(name="classic, on one node", count=20_000), Crew(name="quorum, three replicas", count=20_000, quorum=True)),
-    shown=("rate", "cpu", "broker", "p50", "p99"),
+    shown=("rate", "cpu", "broker", "cores", "p50", "p99"),
     run=replicate,
     cluster=True,
 )

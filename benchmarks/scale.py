@@ -33,6 +33,7 @@ _COLUMNS: Final = {
     "rate": ("a second", ".0f"),
     "cpu": ("CPU us each", ".1f"),
     "broker": ("broker's CPU us", ".0f"),
+    "cores": ("cores", ".2f"),
     "fewest": ("fewest, % of even", ".0f"),
     "most": ("most, % of even", ".0f"),
     "p50": ("p50 ms", ".2f"),
@@ -40,8 +41,6 @@ _COLUMNS: Final = {
     "gap": ("seconds without", ".3f"),
     "again": ("handled again", ".0f"),
 }
-_RATIOS: Final = ("rate", "cpu", "broker")
-
 Results: TypeAlias = dict[str, dict[str, list[Figures | None]]]
 """Group -> row -> what each round measured; None: that run failed."""
 
@@ -72,14 +71,14 @@ def measure(stage: Stage, groups: Sequence[Group], rounds: int, scale: float) ->
 
 
 def table(group: Group, results: Mapping[str, Mapping[str, Sequence[Figures | None]]]) -> Iterator[str]:
-    """Yield the lines of one group: medians with range, and ratios to the first row within each round."""
+    """Yield the lines of one group: medians with range, and ratios of rates to the first row within each round."""
     measured = results[group.name]
     first = measured[group.rows[0].name]
-    ratios = [name for name in group.shown if name in _RATIOS] if len(group.rows) > 1 else []
+    compared = "rate" in group.shown
     yield ""
     yield f"{group.name}: {group.title}"
-    heads = [f"{_COLUMNS[name][0]:>22}" for name in group.shown] + [f"{name + ' x':>18}" for name in ratios]
-    yield f"  {'':24}{''.join(heads)}"
+    heads = [f"{_COLUMNS[name][0]:>22}" for name in group.shown]
+    yield f"  {'':24}{''.join(heads)}{'rate x' if compared else '':>18}".rstrip()
     for crew in group.rows:
         rounds = measured[crew.name]
         good = [figures for figures in rounds if figures is not None]
@@ -87,8 +86,9 @@ def table(group: Group, results: Mapping[str, Mapping[str, Sequence[Figures | No
             yield f"  {crew.name:24}failed in {len(rounds) - len(good)} of {len(rounds)} rounds, see above"
             continue
         cells = [f"{span([figures[name] for figures in good], _COLUMNS[name][1]):>22}" for name in group.shown]
-        pairs = [(this, other) for this, other in zip(rounds, first, strict=True) if this is not None and other is not None]
-        cells += [f"{span([this[name] / other[name] for this, other in pairs], '.2f'):>18}" for name in ratios]
+        if compared:
+            pairs = [(this, other) for this, other in zip(rounds, first, strict=True) if this is not None and other is not None]
+            cells.append(f"{span([this['rate'] / other['rate'] for this, other in pairs], '.2f'):>18}")
         yield f"  {crew.name:24}{''.join(cells)}"
 
 

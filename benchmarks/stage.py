@@ -155,10 +155,14 @@ class Stage:
     """
 
     def __init__(self, nodes: Sequence[Node], folder: Path) -> None:
-        self.url = nodes[0].url
         self._nodes = nodes
         self._folder = folder
         self._workers = 0
+
+    @property
+    def url(self) -> str:
+        """The first node's."""
+        return self._nodes[0].url
 
     @contextmanager
     def pools(self, *names: str, quorum: bool = False, single_active: bool = False) -> Iterator[None]:
