@@ -167,8 +167,8 @@ def fail_over(stage: Stage, crew: Crew) -> Figures:
             before, after = active.entries, standby.entries
         stage.holds(_POOL, 0)
     once_each([entry.key for entry in after], [after])
-    if after[0].when < ended_at:
-        raise Failed("the consumer that stands by was given something while the other one worked")
+    if not after or after[0].when < ended_at:
+        raise Failed("the consumer that stands by was given nothing, or something while the other one worked")
     again = len({entry.key for entry in before} & {entry.key for entry in after})
     return {"gap": after[0].when - ended_at, "again": again}
 

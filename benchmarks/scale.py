@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -46,10 +45,14 @@ Results: TypeAlias = dict[str, dict[str, list[Figures | None]]]
 
 
 def attempt(stage: Stage, group: Group, crew: Crew) -> Figures | None:
-    """Return what one run tells; None: it failed, and why is said on standard error."""
-    load = os.getloadavg()[0]
+    """Return what one run tells, and how busy the machine was; None: it failed, and why is said on standard error.
+
+    `load` is the average of the last minute, ourselves included; `others` is how many cores were busy with something else.
+    """
+    load, others, begun = os.getloadavg()[0], stage.others(), time.monotonic()
     try:
-        return group.run(stage, crew) | {"load": load}
+        figures = group.run(stage, crew)
+        return figures | {"load": load, "others": (stage.others() - others) / (time.monotonic() - begun)}
     except (Failed, OSError, TransportError, AMQPError) as error:
         print(f"{group.name}, {crew.name}: {error}", file=sys.stderr)
         return None
@@ -122,9 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results |= measure(Stage(cluster.nodes, folder), clustered, asked.rounds, asked.scale)
     for group in groups:
         print("\n".join(table(group, results)))
-    loads = [figures["load"] for rows in results.values() for rounds in rows.values() for figures in rounds if figures]
-    if loads:
-        print(f"\nload before each run: {statistics.median(loads):.1f} ({min(loads):.1f}-{max(loads):.1f})")
+    good = [figures for rows in results.values() for rounds in rows.values() for figures in rounds if figures]
+    print(f"\nload before each run: {span([figures['load'] for figures in good], '.1f')}")
+    print(f"cores that other processes kept busy: {span([figures['others'] for figures in good], '.2f')}")
     told = {"before": before, "after": machine(), "rounds": asked.rounds, "scale": asked.scale, "results": results}
     print(f"written: {write(asked.output, told, 'scale-')}")
     return 1 if any(None in rounds for rows in results.values() for rounds in rows.values()) else 0

@@ -26,7 +26,7 @@ from benchmarks.peers.journal import Entry, entries, written
 from benchmarks.tally import Failed
 from tests.broker import Node
 
-__all__ = ["Stage", "Worker", "cpu_seconds", "until"]
+__all__ = ["Stage", "Worker", "busy_seconds", "cpu_seconds", "until"]
 
 _ROOT: Final = Path(__file__).parents[1]
 _ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -51,6 +51,12 @@ def cpu_seconds(stat: str) -> float:
     """Return the CPU time of a process with all its threads (proc(5), `stat`: utime and stime)."""
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def busy_seconds(stat: str) -> float:
+    """Return the CPU time that this machine has spent on everything (proc(5), `/proc/stat`; what was stolen from it, too)."""
+    user, nice, system, _idle, _waiting, irq, softirq, steal = map(int, stat.split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 class Worker:
@@ -204,6 +210,10 @@ class Stage:
     def cpu(self) -> float:
         """Return the CPU time in seconds that all nodes have taken until now."""
         return sum(cpu_seconds(Path(f"/proc/{node.pid}/stat").read_text()) for node in self._nodes)
+
+    def others(self) -> float:
+        """Return the CPU time in seconds that all have taken until now but the nodes, this process, and those it has started."""
+        return busy_seconds(Path("/proc/stat").read_text()) - self.cpu() - sum(os.times()[:4])
 
     async def _declare(self, pool: str, quorum: bool, single_active: bool) -> None:
         async with RabbitTransport(self.url, exchange_durable=True) as transport:

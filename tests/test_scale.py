@@ -16,7 +16,7 @@ from benchmarks.bus import depth
 from benchmarks.crews import GROUPS, Crew, Figures
 from benchmarks.peers.journal import Entry, Journal, entries, key_of, written
 from benchmarks.scale import attempt, measure, table
-from benchmarks.stage import Stage, Worker, cpu_seconds, until
+from benchmarks.stage import Stage, Worker, busy_seconds, cpu_seconds, until
 from benchmarks.tally import Failed, latencies, once_each, percentile, rate_together, shares
 from tests.broker import Node
 
@@ -104,6 +104,12 @@ def test_cpu_time_is_read_behind_the_name_of_the_process() -> None:
     stat = f"7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 {150} {50} 0 0 20 0 1 0 99"
 
     assert 200 / os.sysconf("SC_CLK_TCK") == cpu_seconds(stat)
+
+
+def test_what_keeps_the_machine_busy_is_neither_idle_nor_waiting() -> None:
+    stat = "cpu  100 20 30 99999 9999 4 5 1 7 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
+
+    assert 160 / os.sysconf("SC_CLK_TCK") == busy_seconds(stat)
 
 
 def test_what_does_not_come_fails() -> None:
