@@ -212,7 +212,7 @@ class Stage:
         return sum(cpu_seconds(Path(f"/proc/{node.pid}/stat").read_text()) for node in self._nodes)
 
     def others(self) -> float:
-        """Return the CPU time in seconds that all have taken until now but the nodes, this process, and those it has started."""
+        """Return the CPU time in seconds that was taken until now, but not by the nodes, by us, or by those we have started."""
         return busy_seconds(Path("/proc/stat").read_text()) - self.cpu() - sum(os.times()[:4])
 
     async def _declare(self, pool: str, quorum: bool, single_active: bool) -> None:
