@@ -61,7 +61,9 @@ _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _KINDS: Final = frozenset((_METHOD, _HEADER, _BODY, _HEARTBEAT))
 _HEAD: Final = struct.Struct(">BHI")
 _SIZE: Final = struct.Struct(">Q")
-_CONTENT: Final = struct.Struct(">BHIHHQ")
+_BEGIN: Final = struct.Struct(">BHI4s")
+"""A method's frame up to its name."""
+_CONTENT: Final = struct.Struct(">BHI4xQ")
 """A header's frame up to the size of the body."""
 _CODE: Final = struct.Struct(">H")
 _LARGEST: Final = 16 << 20
@@ -91,25 +93,32 @@ class ChannelFrames:
         self._parts: list[bytes] = []
         self._missing = 0
 
-    def take_whole(self, number: int, data: bytes, start: int, end: int) -> int:
-        """Take a content of channel `number` that begins with the method `data[start:end]`, if all its frames follow at once.
+    def take_whole(self, number: int, data: bytes, at: int) -> int:
+        """Take the contents of channel `number` that follow each other from `at` on, as long as each has all its frames there.
 
-        Nearly every one comes like this: one frame of each kind. Return where the next frame begins; 0: nothing was taken.
+        Nearly all come like this: one frame of each kind, and nothing between. Return where the next frame begins: `at` if
+        nothing was taken.
         """
-        receiver = self._contents.get(data[start : start + 4])
-        if receiver is None or len(data) < end + 1 + _CONTENT.size:
-            return 0
+        contents, total = self._contents, len(data)
+        last = total - _CONTENT.size
         size: int
         length: int
-        kind, channel, size, _, _, length = _CONTENT.unpack_from(data, end + 1)
-        body = end + size + 16  # two ends of frames and two heads are between
-        after = body + length
-        if kind != _HEADER or channel != number or not length or after >= len(data):
-            return 0
-        if _HEAD.unpack_from(data, body - 7) != (_BODY, number, length):
-            return 0
-        receiver(data[start + 4 : end], data[end + 8 + HEADER_FIXED : body - 8], data[body:after])
-        return after + 1
+        while at < last:
+            kind, channel, size, name = _BEGIN.unpack_from(data, at)
+            receiver = contents.get(name)
+            end = at + size + 7
+            if receiver is None or kind != _METHOD or channel != number or end >= last:
+                break
+            kind, channel, size, length = _CONTENT.unpack_from(data, end + 1)
+            body = end + size + 16  # two ends of frames and two heads are between
+            after = body + length
+            if kind != _HEADER or channel != number or not length or after >= total:
+                break
+            if _HEAD.unpack_from(data, body - 7) != (_BODY, number, length):
+                break
+            receiver(data[at + 11 : end], data[end + 8 + HEADER_FIXED : body - 8], data[body:after])
+            at = after + 1
+        return at
 
     def take(self, kind: int, data: bytes, start: int, end: int) -> bool:
         """Take the frame whose payload is `data[start:end]`; False: it is aiormq's."""
@@ -215,11 +224,11 @@ class Frames(asyncio.StreamReaderProtocol):
                 break
             channel = self._channels.get(number)
             if channel is not None:
-                whole = channel.take_whole(number, data, at + 7, after - 1) if kind == _METHOD else 0
-                if whole or channel.take(kind, data, at + 7, after - 1):
+                whole = channel.take_whole(number, data, at) if kind == _METHOD else at
+                if whole > at or channel.take(kind, data, at + 7, after - 1):
                     if untouched < at:
                         others.append(data[untouched:at])
-                    untouched = after = whole or after
+                    untouched = after = max(whole, after)
                     self._taken = True
             elif number == 0 and kind == _METHOD:
                 self._watch_connection(data[at + 7 : at + 11], data[at + 11 : after - 1])

@@ -83,6 +83,35 @@ async def test_content_is_put_together_however_it_is_cut(peer: _Peer, size: int)
     assert {b"\x00\x80\x01m"} == {properties for properties, _ in peer.deliveries}
 
 
+@pytest.mark.parametrize("left", range(1, 200, 7))
+async def test_contents_that_follow_each_other_are_taken_though_the_last_is_cut(peer: _Peer, left: int) -> None:
+    stream = b"".join(_delivery(body) for body in (b"one", b"two", b"x" * 100))
+    peer.frames.data_received(stream[:-left])
+    at_once = len(peer.deliveries)
+    peer.frames.data_received(stream[-left:])
+
+    assert (2 if left < len(_delivery(b"x" * 100)) else 1) == at_once
+    assert [b"one", b"two", b"x" * 100] == [body for _, body in peer.deliveries]
+
+
+async def test_contents_of_two_channels_take_turns(peer: _Peer) -> None:
+    peer.frames.watch(2, ChannelFrames(contents={DELIVER: peer._delivered}, methods={}))
+    peer.frames.data_received(b"".join(_delivery(b"%d" % number, channel=number % 2 + 1) for number in range(6)))
+
+    assert [b"0", b"1", b"2", b"3", b"4", b"5"] == [body for _, body in peer.deliveries]
+    assert _HEARTBEAT == await peer.passed_on()
+
+
+async def test_a_header_or_body_of_another_channel_is_not_taken_for_this_one(peer: _Peer) -> None:
+    method, header = _deliver(), pamqp.frame.marshal(ContentHeader(body_size=1, properties=commands.Basic.Properties()), 2)
+    own = pamqp.frame.marshal(ContentHeader(body_size=1, properties=commands.Basic.Properties()), 1)
+    body, other = (pamqp.frame.marshal(ContentBody(b"x"), channel) for channel in (1, 2))
+    peer.frames.data_received(method + header + other + own + other + body)
+
+    assert [b"x"] == [body for _, body in peer.deliveries]
+    assert header + other + other == (await peer.passed_on()).replace(_HEARTBEAT, b"")
+
+
 async def test_other_frames_reach_the_driver_in_their_order(peer: _Peer) -> None:
     others = [
         _method(commands.Channel.OpenOk(), 1),
