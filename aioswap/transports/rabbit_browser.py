@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiormq.abc import AbstractChannel
 
 from aioswap.errors import TransportError
-from aioswap.transports.base import Delivery, Settler
+from aioswap.transports.base import Delivery
 from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_connection import Session, connected
 from aioswap.transports.rabbit_control import Control
@@ -25,7 +25,7 @@ class RabbitBrowser:
         self._queue = queue
         self._session = session
         self._channel = channel
-        self._intake = session.way.intake(channel, f"looking into the queue {queue}", self._take)
+        self._intake = session.way.intake(channel, f"looking into the queue {queue}", self)
         self._settler = RabbitSettler(self._intake.teller)
         self._looking = False
         self._asked: asyncio.Future[bool] | None = None
@@ -61,11 +61,14 @@ class RabbitBrowser:
         with suppress(TransportError):
             await self._session.finish(self._settler, self._channel)
 
-    def _take(
-        self, tag: int, exchange: str, original: bytes, compressed: bool, delivery: Callable[[Settler], Delivery]
-    ) -> None:
+    def judge(self, tag: int, exchange: str, original: bytes, *, compressed: bool) -> RabbitSettler:
+        """Take everything. See `Arrivals`."""
         self._settler.delivered(tag)
-        self._got = delivery(self._settler)
+        return self._settler
+
+    def take(self, delivery: Delivery) -> None:
+        """Keep it for who has asked."""
+        self._got = delivery
 
     def _lost(self, cause: TransportError) -> None:
         if self._asked is not None:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final
 
 import pamqp.frame
 from aiormq import spec
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from aioswap.errors import TransportError
-from aioswap.transports.base import Confirmation, Delivery, Message, Settler
+from aioswap.transports.base import Confirmation, Message
 from aioswap.transports.rabbit_assumptions import FACTORY, FRAME_MAX, Driver, Unmet, offer
 from aioswap.transports.rabbit_broker import driver_url
-from aioswap.transports.rabbit_delivery import Route, as_delivery
+from aioswap.transports.rabbit_delivery import Route, delivery_of
 from aioswap.transports.rabbit_encoder import Encoder
 from aioswap.transports.rabbit_frames import (
     ACK,
@@ -36,14 +36,16 @@ from aioswap.transports.rabbit_frames import (
     Method,
     closed_by,
 )
-from aioswap.transports.rabbit_properties import decode_properties, short_string
-from aioswap.transports.rabbit_way import Answers, Arrived, Login, Owner, Settled
+from aioswap.transports.rabbit_properties import PropertiesReader, decode_properties, short_string
+from aioswap.transports.rabbit_way import Answers, Arrivals, Login, Owner, Settled
 
 __all__ = ["FastIntake", "FastPublisher", "FastTeller", "FastWay"]
 
 _NUMBER: Final = struct.Struct(">QB")
 _SETTLE: Final = struct.Struct(">BHIHHQBB")
 _SETTLE_SIZE: Final = 13
+_COUNT_SIZE: Final = 4
+"""Bytes behind the route of what was asked for: how many messages are left."""
 
 
 class FastWay:
@@ -119,9 +121,9 @@ class FastWay:
         self._watch(channel, ChannelFrames(contents={RETURN: returned}, methods=methods))
         return FastPublisher(self._write, Encoder(channel.number, self._frame_max, exchange=exchange, user=user))
 
-    def intake(self, channel: AbstractChannel, doing: str, arrived: Arrived) -> FastIntake:
+    def intake(self, channel: AbstractChannel, doing: str, arrivals: Arrivals) -> FastIntake:
         """Return what takes messages on `channel`. See `Way.intake`."""
-        intake = FastIntake(channel, self._write, arrived)
+        intake = FastIntake(channel, self._write, arrivals)
         methods: dict[bytes, Method] = {
             CANCEL: self._cancelled,
             CHANNEL_CLOSE: partial(self._closed, doing),
@@ -211,10 +213,11 @@ class FastTeller:
 class FastIntake:
     """Reads deliveries as they come. See `Intake`."""
 
-    def __init__(self, channel: AbstractChannel, write: Callable[[bytes], None], arrived: Arrived) -> None:
+    def __init__(self, channel: AbstractChannel, write: Callable[[bytes], None], arrivals: Arrivals) -> None:
         self._channel = channel
         self._write = write
-        self._arrived = arrived
+        self._judge, self._hand_over = arrivals.judge, arrivals.take
+        self._read = PropertiesReader().read
         self._asked: asyncio.Future[bool] | None = None
         self.teller = FastTeller(channel.number, write)
 
@@ -230,11 +233,12 @@ class FastIntake:
 
     def delivered(self, arguments: bytes, properties: bytes, body: bytes) -> None:
         """Take a delivery: the consumer's tag comes first, then what is told of a message."""
-        self._take(arguments, 1 + arguments[0], properties, body)
+        begin = 1 + arguments[0]
+        self._take(arguments, begin, arguments[begin + _NUMBER.size :], properties, body)
 
     def got(self, arguments: bytes, properties: bytes, body: bytes) -> None:
         """Take what was asked for."""
-        self._take(arguments, 0, properties, body)
+        self._take(arguments, 0, arguments[_NUMBER.size : -_COUNT_SIZE], properties, body)
         self._answer(found=True)
 
     def empty(self, arguments: bytes) -> bool:
@@ -246,16 +250,25 @@ class FastIntake:
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(found)
 
-    def _take(self, arguments: bytes, at: int, properties: bytes, body: bytes) -> None:
+    def _take(self, arguments: bytes, at: int, route: bytes, properties: bytes, body: bytes) -> None:
         tag, redelivered = _NUMBER.unpack_from(arguments, at)
-        exchange, at = short_string(arguments, at + _NUMBER.size)
+        where = _route(route)
+        settler = self._judge(tag, where.exchange, body, compressed=b"compression" in properties)
+        if settler is None:
+            return
+        read: tuple[str | None, Mapping[str, Any], Mapping[str, Any]] | str
+        try:
+            read = self._read(properties)
+        except ValueError as error:
+            read = str(error)
+        self._hand_over(delivery_of(where, tag, redelivered, body, settler, read))
 
-        def delivery(settler: Settler) -> Delivery:
-            routing_key, _ = short_string(arguments, at)
-            route = Route(exchange, routing_key, bool(redelivered), tag)
-            return as_delivery(route, properties, body, settler)
 
-        self._arrived(tag, exchange, body, b"compression" in properties, delivery)
+@lru_cache(maxsize=64)
+def _route(data: bytes) -> Route:
+    """Return what two short strings mean: most deliveries come the same way."""
+    exchange, at = short_string(data, 0)
+    return Route(exchange, short_string(data, at)[0])
 
 
 async def _never(message: DeliveredMessage) -> None:  # pragma: no cover - deliveries are taken before they reach it

@@ -18,13 +18,13 @@ from yarl import URL
 
 from aioswap.clock import Timer
 from aioswap.errors import TransportError
-from aioswap.transports.base import Confirmation, Delivery, Message, Settler
+from aioswap.transports.base import Confirmation, Message
 from aioswap.transports.rabbit_assumptions import Driver, offer
 from aioswap.transports.rabbit_broker import driver_url
-from aioswap.transports.rabbit_delivery import Route, delivery_of, unreadable
+from aioswap.transports.rabbit_delivery import Route, delivery_of
 from aioswap.transports.rabbit_errors import connection_closed, translate
 from aioswap.transports.rabbit_properties import MAX_DEPTH, as_sent, check_header, encode_properties
-from aioswap.transports.rabbit_way import Answers, Arrived, Login, Owner, Settled
+from aioswap.transports.rabbit_way import Answers, Arrivals, Login, Owner, Settled
 
 __all__ = ["PlainIntake", "PlainPublisher", "PlainTeller", "PlainWay"]
 
@@ -153,11 +153,11 @@ class PlainWay:
         self._watch(channel, "sending")
         return PlainPublisher(self, channel, answers, exchange, user)
 
-    def intake(self, channel: AbstractChannel, doing: str, arrived: Arrived) -> PlainIntake:
+    def intake(self, channel: AbstractChannel, doing: str, arrivals: Arrivals) -> PlainIntake:
         """Return what takes messages on `channel`. See `Way.intake`."""
         self._watch(channel, doing)
         channel.on_consumer_cancel_callbacks.add(self._cancelled)
-        return PlainIntake(self, channel, arrived)
+        return PlainIntake(self, channel, arrivals)
 
     def _watch(self, channel: AbstractChannel, doing: str) -> None:
         def closed(closing: asyncio.Future[Any]) -> None:
@@ -313,10 +313,10 @@ class PlainTeller:
 class PlainIntake:
     """Consumes by `basic_consume`, gets by `basic_get`. See `Intake`."""
 
-    def __init__(self, way: PlainWay, channel: AbstractChannel, arrived: Arrived) -> None:
+    def __init__(self, way: PlainWay, channel: AbstractChannel, arrivals: Arrivals) -> None:
         self._way = way
         self._channel = channel
-        self._arrived = arrived
+        self._arrivals = arrivals
         self.teller = PlainTeller(way, channel)
 
     async def consume(self, queue: str, tag: str) -> None:
@@ -343,17 +343,17 @@ class PlainIntake:
     def _take(self, message: DeliveredMessage) -> None:
         tag, exchange = message.delivery_tag or 0, message.exchange or ""
         properties = message.header.properties
-        headers = properties.headers or {}
-
-        def delivery(settler: Settler) -> Delivery:
-            route = Route(exchange, message.routing_key or "", redelivered=bool(message.redelivered), tag=tag)
-            try:
-                message_id, own_headers, others = _decoded(properties)
-            except ValueError as error:
-                return unreadable(route, str(error), message.body, settler)
-            return delivery_of(route, message_id, own_headers, others, message.body, settler)
-
-        self._arrived(tag, exchange, message.body, "compression" in headers, delivery)
+        compressed = "compression" in (properties.headers or {})
+        settler = self._arrivals.judge(tag, exchange, message.body, compressed=compressed)
+        if settler is None:
+            return
+        read: tuple[str | None, dict[str, Any], dict[str, Any]] | str
+        try:
+            read = _decoded(properties)
+        except ValueError as error:
+            read = str(error)
+        route = Route(exchange, message.routing_key or "")
+        self._arrivals.take(delivery_of(route, tag, bool(message.redelivered), message.body, settler, read))
 
 
 def _decoded(properties: spec.Basic.Properties) -> tuple[str | None, dict[str, Any], dict[str, Any]]:

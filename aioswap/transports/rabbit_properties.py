@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
+
+from aioswap.transports.base import NO_HEADERS
 
 __all__ = [
     "HEADER_FIXED",
     "MAX_DEPTH",
+    "PropertiesReader",
     "as_sent",
     "check_header",
     "decode_properties",
@@ -157,20 +161,66 @@ def _field(value: Any) -> bytes:
     raise ValueError(f"a header is a {type(value).__name__}, which AMQP does not know")
 
 
+class PropertiesReader:
+    """Reads the properties of many messages.
+
+    Those of one producer are the same but for the message id, which stands behind them. So what was read last is remembered:
+    where the same bytes begin, they mean the same. What has headers is read each time.
+    """
+
+    def __init__(self) -> None:
+        self._begin = b"\x00\x00"
+        self._identified = False
+        """Whether a message id follows."""
+        self._properties: Mapping[str, Any] = NO_HEADERS
+
+    def read(self, data: bytes) -> tuple[str | None, Mapping[str, Any], Mapping[str, Any]]:
+        """Return what `decode_properties` does. Nobody may change it.
+
+        Raises:
+            ValueError: as `decode_properties`.
+        """
+        if not data.startswith(self._begin):
+            return self._read_anew(data)
+        if not self._identified:
+            return None, NO_HEADERS, self._properties
+        try:
+            return short_string(data, len(self._begin))[0], NO_HEADERS, self._properties
+        except IndexError as error:
+            raise _unreadable(error) from None
+
+    def _read_anew(self, data: bytes) -> tuple[str | None, Mapping[str, Any], Mapping[str, Any]]:
+        message_id, headers, properties, at = _decoded(data)
+        identified = message_id is not None
+        if not headers and (not identified or _names(*_SHORT.unpack_from(data))[-1] == "message_id"):
+            self._begin, self._identified, self._properties = data[:at], identified, MappingProxyType(properties)
+        return message_id, headers, properties
+
+
 def decode_properties(data: bytes) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
     """Return the message id, the headers and the other properties that `data`, flags and values, holds.
 
     Raises:
         ValueError: it cannot be read. The broker itself does not look into headers that a client wrote.
     """
+    return _decoded(data)[:3]
+
+
+def _decoded(data: bytes) -> tuple[str | None, dict[str, Any], dict[str, Any], int]:
+    """Return what `decode_properties` does, and where the message id begins; without one, where all ends."""
     try:
-        return _decode_properties(data)
+        return _decode(data)
     except (struct.error, IndexError) as error:
-        raise ValueError(f"the properties cannot be read: {error}") from None
+        raise _unreadable(error) from None
 
 
-def _decode_properties(data: bytes) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
+def _unreadable(error: Exception) -> ValueError:
+    return ValueError(f"the properties cannot be read: {error}")
+
+
+def _decode(data: bytes) -> tuple[str | None, dict[str, Any], dict[str, Any], int]:
     at = 2
+    place: int | None = None
     message_id: str | None = None
     headers: dict[str, Any] = {}
     properties: dict[str, Any] = {}
@@ -180,12 +230,13 @@ def _decode_properties(data: bytes) -> tuple[str | None, dict[str, Any], dict[st
         elif name in _OCTETS:
             properties[name], at = data[at], at + 1
         elif name == "message_id":
+            place = at
             message_id, at = short_string(data, at)
         elif name == "timestamp":
             properties[name], at = _read_time(data, at)
         else:
             properties[name], at = short_string(data, at)
-    return message_id, headers, properties
+    return message_id, headers, properties, at if place is None else place
 
 
 @lru_cache(maxsize=64)

@@ -131,7 +131,7 @@ class RabbitReceiver:
 
     async def _serve(self, session: Session) -> None:
         control, channel = Control(session), await session.channel()
-        intake = session.way.intake(channel, "receiving", self._take)
+        intake = session.way.intake(channel, "receiving", self)
         now = _Consumption(
             session=session, control=control, channel=channel, intake=intake, settler=RabbitSettler(intake.teller)
         )
@@ -202,30 +202,35 @@ class RabbitReceiver:
         else:
             self._link.healed()
 
-    def _take(
-        self, tag: int, exchange: str, original: bytes, compressed: bool, delivery: Callable[[Settler], Delivery]
-    ) -> None:
-        """Judge one message: foreign ones are acknowledged at once, the others handed over."""
+    def judge(self, tag: int, exchange: str, original: bytes, *, compressed: bool) -> Settler | None:
+        """Acknowledge what is foreign at once, and want the rest. See `Arrivals`."""
         now = self._now
         if now is None:
-            return  # the connection is lost: it comes again
+            return None  # the connection is lost: it comes again
         settler = now.settler
         settler.delivered(tag)
         if self._stopped:
             now.late.append(tag)
-            return
-        plain = not compressed and len(original) <= MAX_BODY
-        judged = exchange != self._layout.exchange  # what a pool sends to itself is wanted
-        if plain and judged and not self._subscription.wanted(original):
-            self._skip(tag, settler)
-            return
-        made = delivery(settler)
-        if judged and not plain and made.body is not None and not self._subscription.wanted(made.body):
-            self._skip(tag, settler)
-            return
-        self._deliver(made)
+            return None
+        if compressed or len(original) > MAX_BODY:
+            return settler  # `take` judges what is in it
+        if exchange == self._layout.exchange or self._subscription.wanted(original):
+            return settler  # what a pool sends to itself is wanted
+        self._skip(tag, settler)
+        return None
 
-    def _skip(self, tag: int, settler: RabbitSettler) -> None:
+    def take(self, delivery: Delivery) -> None:
+        """Hand over what is wanted."""
+        if delivery.headers and not self._is_wanted(delivery):  # without any it is not compressed, and was judged
+            self._skip(delivery.tag, delivery.settler)
+            return
+        self._deliver(delivery)
+
+    def _is_wanted(self, delivery: Delivery) -> bool:
+        body = delivery.body
+        return body is None or delivery.exchange == self._layout.exchange or self._subscription.wanted(body)
+
+    def _skip(self, tag: int, settler: Settler) -> None:
         self._skipped += 1
         settler.settle(tag, requeue=False)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import aio_pika
 from aiormq.abc import AbstractChannel, AbstractConnection
@@ -20,7 +20,7 @@ from aioswap.errors import TransportError
 from aioswap.transports.base import Confirmation, Delivery, Message, Settler
 from aioswap.transports.urls import Address
 
-__all__ = ["Answers", "Arrived", "Intake", "Login", "Owner", "Publisher", "Settled", "Teller", "Way"]
+__all__ = ["Answers", "Arrivals", "Intake", "Login", "Owner", "Publisher", "Settled", "Teller", "Way"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +119,23 @@ class Teller(Protocol):
         ...
 
 
-Arrived: TypeAlias = Callable[[int, str, bytes, bool, Callable[[Settler], Delivery]], None]
-"""Takes a message from a queue: its tag, exchange and body, whether it may be compressed, and what makes a delivery of it."""
+class Arrivals(Protocol):
+    """Takes messages from a queue: each is judged by what costs little to read, and is a delivery only if that is needed."""
+
+    def judge(self, tag: int, exchange: str, original: bytes, *, compressed: bool) -> Settler | None:
+        """Take note of delivery `tag`. Return who settles it; None: no delivery is to be made of it.
+
+        Args:
+            tag: its number.
+            exchange: where it was published.
+            original: the bytes as they came.
+            compressed: whether they may be compressed.
+        """
+        ...
+
+    def take(self, delivery: Delivery) -> None:
+        """Take what was asked for."""
+        ...
 
 
 class Intake(Protocol):
@@ -181,6 +196,6 @@ class Way(Protocol):
         """Return what publishes on `channel`, to `exchange` unless a message names another."""
         ...
 
-    def intake(self, channel: AbstractChannel, doing: str, arrived: Arrived) -> Intake:
-        """Return what takes messages on `channel`, and hands them to `arrived`; `doing` stands in errors."""
+    def intake(self, channel: AbstractChannel, doing: str, arrivals: Arrivals) -> Intake:
+        """Return what takes messages on `channel`, and hands them to `arrivals`; `doing` stands in errors."""
         ...

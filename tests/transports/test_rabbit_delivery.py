@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
 
 import pamqp.frame
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands
 
-from aioswap.transports.rabbit_delivery import RabbitSettler, Route, as_delivery
+from aioswap.transports.base import Delivery
+from aioswap.transports.rabbit_delivery import RabbitSettler, Route, delivery_of
 from aioswap.transports.rabbit_fast import FastTeller
 
 
@@ -115,9 +117,28 @@ def test_each_delivery_is_told_exactly_once(data: st.DataObject, count: int) -> 
     assert (requeued, set(order) - requeued) == (given_back, acked)
 
 
-async def test_properties_that_cannot_be_read_are_told_in_the_delivery() -> None:
+async def test_why_properties_cannot_be_read_is_told_in_the_delivery() -> None:
     settler, _ = _settler(1)
-    delivery = as_delivery(Route("e", "k", redelivered=True, tag=1), b"\x80\x00\x09x", b"body", settler)
+    delivery = delivery_of(Route("e", "k"), 1, True, b"body", settler, "the properties cannot be read")
 
     assert (None, b"body", {}, None) == (delivery.body, delivery.original, delivery.headers, delivery.message_id)
-    assert "cannot be read" in (delivery.unreadable or "") or "too early" in (delivery.unreadable or "")
+    assert ("the properties cannot be read", {}, True) == (delivery.unreadable, delivery.properties, delivery.redelivered)
+
+
+async def test_a_delivery_has_everything_that_was_read() -> None:
+    settler, _ = _settler(7)
+    delivery = delivery_of(Route("e", "k"), 7, False, b"body", settler, ("m", {"h": 1}, {"type": "t"}))
+
+    assert {
+        "body": b"body",
+        "original": b"body",
+        "unreadable": None,
+        "exchange": "e",
+        "routing_key": "k",
+        "redelivered": False,
+        "message_id": "m",
+        "headers": {"h": 1},
+        "properties": {"type": "t"},
+        "tag": 7,
+        "settler": settler,
+    } == {field.name: getattr(delivery, field.name) for field in fields(Delivery)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pamqp import commands
 
 from aioswap.transports.base import NOTIFICATION_PROPERTIES
-from aioswap.transports.rabbit_properties import decode_properties, encode_properties, short_string
+from aioswap.transports.rabbit_properties import PropertiesReader, decode_properties, encode_properties, short_string
 
 _values = st.recursive(
     st.none()
@@ -160,3 +161,69 @@ def test_no_bytes_do_more_than_a_value_error(data: bytes) -> None:
     assert isinstance(identity, str | None)
     assert isinstance(headers, dict)
     assert isinstance(properties, dict)
+
+
+# What is remembered
+
+
+def _as_read(read: Callable[[bytes], object], data: bytes) -> object:
+    try:
+        return read(data)
+    except ValueError as error:
+        return str(error)
+
+
+_properties = st.fixed_dictionaries(
+    {},
+    optional={
+        "content_type": st.sampled_from(["a", "aa"]),
+        "priority": st.integers(0, 1),
+        "correlation_id": st.sampled_from(["", "c"]),
+        "timestamp": st.just(datetime(2026, 11, 22, tzinfo=UTC)),
+        "app_id": st.sampled_from(["", "a"]),
+    },
+)
+_written = st.builds(
+    encode_properties, st.sampled_from(["", "m", "mm"]), st.sampled_from([{}, {}, {"h": "v"}]), _properties
+) | st.builds(lambda properties: commands.Basic.Properties(**properties).marshal(), _properties.map(dict))
+_cut = st.builds(lambda data, left: data[: len(data) - left], _written, st.integers(0, 4))
+
+
+@given(messages=st.lists(_cut, max_size=8))
+def test_what_is_remembered_changes_nothing_that_is_read(messages: list[bytes]) -> None:
+    reader = PropertiesReader()
+
+    for data in messages:
+        assert _as_read(decode_properties, data) == _as_read(reader.read, data)
+
+
+def test_the_properties_of_one_producer_are_read_once() -> None:
+    reader = PropertiesReader()
+    _, _, first = reader.read(encode_properties("1", {}, NOTIFICATION_PROPERTIES))
+    reader.read(encode_properties("3", {"traceparent": "x"}, NOTIFICATION_PROPERTIES))
+    identity, headers, second = reader.read(encode_properties("22", {}, NOTIFICATION_PROPERTIES))
+    again = reader.read(encode_properties("", {}, NOTIFICATION_PROPERTIES))[2]
+
+    assert ("22", {}, NOTIFICATION_PROPERTIES) == (identity, headers, second)
+    assert second is again
+    assert first is not reader.read(encode_properties("1", {}, {}))[2]
+
+
+def test_what_is_shared_by_deliveries_cannot_be_changed() -> None:
+    reader = PropertiesReader()
+    data = encode_properties("1", {}, {"priority": 3})
+    _, headers, properties = [reader.read(data) for _ in range(2)][-1]
+
+    for shared in (headers, properties):
+        with pytest.raises(TypeError):
+            shared["priority"] = 4  # type: ignore[index]
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x05ab"])
+def test_a_message_id_that_is_cut_is_a_value_error(rest: bytes) -> None:
+    reader = PropertiesReader()
+    data = encode_properties("", {}, NOTIFICATION_PROPERTIES)
+    reader.read(data)
+
+    with pytest.raises(ValueError, match=r"cannot be read|too early"):
+        reader.read(data[:-1] + rest)
