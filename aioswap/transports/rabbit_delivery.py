@@ -42,16 +42,23 @@ class RabbitSettler:
 
     def settle(self, tag: int, *, requeue: bool) -> None:
         """Acknowledge delivery `tag`, or give it back. A second time, or when the connection is gone, it does nothing."""
-        if tag <= self._prefix or tag > self._newest or tag in self._beyond:
+        if tag == self._prefix + 1 and tag <= self._newest:  # in order, as most are
+            self._prefix = tag
+            if self._beyond:
+                self._close_gap()
+        elif tag <= self._prefix or tag > self._newest or tag in self._beyond:
             return
-        self._beyond.add(tag)
+        else:
+            self._beyond.add(tag)
         (self._given_back if requeue else self._acked).append(tag)
-        while self._prefix + 1 in self._beyond:
-            self._prefix += 1
-            self._beyond.remove(self._prefix)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.flush)
+
+    def _close_gap(self) -> None:
+        while self._prefix + 1 in self._beyond:
+            self._prefix += 1
+            self._beyond.remove(self._prefix)
 
     def flush(self) -> None:
         """Tell the broker what was settled."""
