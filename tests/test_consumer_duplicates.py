@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from aioswap.clock import Clock
 from aioswap.consumer import Consumer
-from aioswap.consuming.settling import Seen
+from aioswap.consuming.copies import Trail
+from aioswap.consuming.settling import Case, Key, Seen
 from aioswap.outcomes import Reject, Retry
+from aioswap.transports.base import Delivery
 from aioswap.wire.events import volume_swap
 from aioswap.wire.notification import Notification
 from tests.consumer_kit import END, FLAVOR, START, Bus, Script, notification_body, until
@@ -181,13 +184,45 @@ async def test_a_dead_letter_that_is_moved_by_hand_is_a_replay(bus: Bus, consume
     assert [1, 2] == [len(fine.heard), len(script.heard)]
 
 
-def test_the_memory_forgets_the_oldest_first() -> None:
+def test_the_memory_forgets_the_oldest_that_was_settled_first() -> None:
     seen = Seen(limit=2)
-    keys = [("id", number, 0, 0) for number in range(3)]
-    for key in keys:
-        seen.add(key)
+    keys = [("id", number, 0, 0) for number in range(4)]
+    running = _case(keys[0])
+    seen[keys[0]] = running
+    for key in (*keys[1:3], keys[1], keys[3]):
+        seen.settle(key)
 
-    assert [False, True, True] == [key in seen for key in keys]
+    assert {keys[0]: running, keys[2]: None, keys[3]: None} == seen
+
+
+def test_a_case_that_is_settled_is_remembered_without_what_it_holds() -> None:
+    seen, case = Seen(), _case(("id", 1, 0, 0))
+    seen[case.key] = case
+    seen.settle(case.key)
+
+    assert {case.key: None} == seen
+
+
+def test_a_case_that_failed_is_forgotten_and_no_other_one_is() -> None:
+    seen, first, second = Seen(), _case(("id", 1, 0, 0)), _case(("id", 1, 0, 0))
+    seen[first.key] = first
+    seen.forget(second)
+    seen.settle(("id", 2, 0, 0))
+    seen.forget(_case(("id", 2, 0, 0)))
+    before = dict(seen)
+    seen.forget(first)
+
+    assert {first.key: first, ("id", 2, 0, 0): None} == before
+    assert {("id", 2, 0, 0): None} == seen
+
+
+def _case(key: Key) -> Case:
+    delivery = Delivery(body=b"", original=b"", exchange="", routing_key="", redelivered=False, tag=1, settler=_Nobody())
+    return Case(delivery, key, "lane", Trail(), Clock().utcnow())
+
+
+class _Nobody:
+    def settle(self, tag: int, *, requeue: bool) -> None: ...
 
 
 async def test_notifications_of_one_instance_are_handled_in_order_one_at_a_time(bus: Bus, consumer: Consumer) -> None:

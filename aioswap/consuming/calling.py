@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aioswap.clock import Clock
 from aioswap.consuming.copies import bounded
@@ -19,6 +19,9 @@ from aioswap.wire.notification import Notification
 __all__ = ["Caller"]
 
 _logger = logging.getLogger(__name__)
+
+_HANDLED: Final = Ack()
+"""What nearly every handler says, by returning nothing."""
 
 
 class Caller:
@@ -46,26 +49,28 @@ class Caller:
         self._cut_off = cut_off
         self._masked = masked
 
-    async def call(self, handler: Handler, notification: Notification[Any], attempt: int) -> tuple[Outcome, Exception | None]:
-        """Return the outcome, and what the handler raised if that was none.
+    async def call(
+        self, handler: Handler, notification: Notification[Any], attempt: int, task: asyncio.Task[Any]
+    ) -> tuple[Outcome, Exception | None]:
+        """Return the outcome, and what the handler raised if that was none. `task` is the one that calls this.
 
         SystemExit, KeyboardInterrupt and the like go through, and so does a cancel of the consumer's.
         """
         reason = misfit(handler.pattern, notification)
         if reason is not None:
             return Reject(reason), None
-        task = asyncio.current_task()
-        assert task is not None
-        if self._deadlines is not None:
-            self._deadlines.begin(task)
+        deadlines = self._deadlines
+        if deadlines is not None:
+            deadlines.begin(task)
         in_time = True
         raised: Exception
         try:
             try:
-                raised = outcome_of(await handler.function(notification))
+                returned = await handler.function(notification)
             finally:
-                if self._deadlines is not None:
-                    in_time = self._deadlines.end(task)
+                if deadlines is not None:
+                    in_time = deadlines.end(task)
+            raised = _HANDLED if returned is None else outcome_of(returned)
         except asyncio.CancelledError as error:
             if self._cut_off():
                 raise

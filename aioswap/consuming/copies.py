@@ -16,7 +16,7 @@ from aioswap.transports.limits import MAX_COPY
 from aioswap.transports.topology import dead_letter_queue, pool_exchange, pool_queue, retry_queue
 from aioswap.wire.faults import Mask, mask
 
-__all__ = ["MAX_TEXT", "Trail", "bounded", "combine", "dead_letter", "plainer", "replayed", "retried"]
+__all__ = ["FRESH", "MAX_TEXT", "Trail", "bounded", "combine", "dead_letter", "plainer", "replayed", "retried"]
 
 MAX_TEXT: Final = 1024
 """Bytes of a text that we write into a header."""
@@ -68,7 +68,7 @@ class Trail:
     def read(cls, headers: Mapping[str, Any]) -> Trail:
         """Return the trail that `headers` tell. What is no value of ours counts as absent: anybody may send headers."""
         if not headers:
-            return _FRESH
+            return FRESH
         names, reasons = _texts(headers.get(_HANDLERS)), _texts(headers.get(_REASONS))
         return cls(
             attempts=_count(headers.get(_ATTEMPTS)),
@@ -102,7 +102,8 @@ class Trail:
         return self if self.reason is None else self.again()
 
 
-_FRESH: Final = Trail()
+FRESH: Final = Trail()
+"""That of a first delivery."""
 
 
 def _count(value: object) -> int:

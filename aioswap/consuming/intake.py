@@ -14,11 +14,11 @@ from typing import Any
 
 from aioswap.clock import Clock
 from aioswap.consuming.calling import Caller
-from aioswap.consuming.copies import Trail, combine
+from aioswap.consuming.copies import FRESH, Trail, combine
 from aioswap.consuming.handlers import Handler, Handlers
 from aioswap.consuming.lanes import Lanes
 from aioswap.consuming.reading import read
-from aioswap.consuming.settling import Case, Copies, Key, Seen
+from aioswap.consuming.settling import Case, Copies, Seen
 from aioswap.errors import DecodeError
 from aioswap.hooks import Hooks, Operation, OperationKind
 from aioswap.outcomes import Ack, Outcome, Reject, Retry, RetryPolicy
@@ -85,8 +85,8 @@ class Intake:
         self._hooks = rules.hooks if rules.hooks else None
         self._stopped = stopped
         self._seen = Seen()
+        self._utcnow = rules.clock.utcnow
         self._caller = Caller(rules.retry, rules.handler_timeout, rules.clock, self._cut_off, rules.masked)
-        self._in_flight: dict[Key, Case] = {}
         self._copies: Copies | None = None
         self._owner = asyncio.current_task()
 
@@ -118,7 +118,9 @@ class Intake:
             if self._copies is not None:
                 for case in self._copies.close():
                     self.counts.dead_letters += 1
-                    self._end(self._begin(OperationKind.SETTLE, case), Reject("left before its retry"), None)
+                    if self._hooks is not None:
+                        operation = self._begin(self._hooks, OperationKind.SETTLE, case)
+                        self._end(operation, Reject("left before its retry"), None)
             self.counts.in_flight = 0
 
     def _sort(self, delivery: Delivery) -> None:
@@ -151,7 +153,7 @@ class Intake:
             notification = read(delivery)
         except DecodeError as error:
             unreadable = str(error)
-        trail = Trail.read(delivery.headers).start()
+        trail = Trail.read(delivery.headers).start() if delivery.headers else FRESH
         handlers = () if notification is None else self._handlers.matching(notification.event_type)
         if notification is not None and not handlers and trail.owed is None:
             self.counts.skipped += 1
@@ -161,99 +163,101 @@ class Intake:
         # Python's hash is made with a secret of the process, and the id stands beside it
         key = (None if notification is None else notification.message_id, hash(body), trail.replays, trail.attempts)
         if key in self._seen:
-            self.counts.duplicates += 1
-            self._acknowledge(delivery)
+            self._duplicate(delivery, self._seen[key])
             return "duplicate", notification
-        if key in self._in_flight:
-            self.counts.duplicates += 1
-            self._in_flight[key].unsettled.append(replace(delivery, body=None, original=b"", headers={}, properties={}))
-            return "duplicate", notification
-        case = Case(
-            delivery=delivery,
-            key=key,
-            lane=_instance_of(notification) or key,
-            trail=trail,
-            arrived=self._rules.clock.utcnow(),
-            notification=notification,
-            handlers=handlers,
-            unreadable=unreadable,
-            unsettled=[delivery],
-        )
-        self._in_flight[key] = case
-        self.lanes.submit(case.lane, case)
+        lane = _instance_of(notification) or key
+        case = Case(delivery, key, lane, trail, self._utcnow(), notification, handlers, unreadable, [delivery])
+        self._seen[key] = case
+        self.lanes.submit(lane, case)
         return "unreadable" if notification is None else "wanted", notification
+
+    def _duplicate(self, delivery: Delivery, first: Case | None) -> None:
+        """Acknowledge `delivery`, at once or when the first one, which is in flight, is settled."""
+        self.counts.duplicates += 1
+        if first is None:
+            self._acknowledge(delivery)
+        else:
+            first.unsettled.append(replace(delivery, body=None, original=b"", headers={}, properties={}))
 
     def _acknowledge(self, delivery: Delivery) -> None:
         self.counts.in_flight -= 1
         delivery.ack()
 
-    async def _work(self, case: Case) -> None:
+    async def _work(self, case: Case, task: asyncio.Task[None]) -> None:
         """Run the handlers that are owed, one after the other, and settle."""
-        trail, owed = case.trail, case.trail.owed
-        told: list[tuple[str, Outcome]] = []
+        trail, owed, ran = case.trail, case.trail.owed, False
+        failed: list[tuple[str, Outcome]] = []
         for handler in case.handlers:
             if owed is not None and handler.name not in owed:
                 continue
-            if told and self._cut_off():  # the handler before has outlived its cancel
+            if ran and self._cut_off():  # the handler before has outlived its cancel
                 raise asyncio.CancelledError
             assert case.notification is not None
-            operation = self._begin(OperationKind.HANDLE, case, handler)
+            operation = None if self._hooks is None else self._begin(self._hooks, OperationKind.HANDLE, case, handler)
             try:
-                outcome, error = await self._caller.call(handler, case.notification, trail.attempts)
+                outcome, error = await self._caller.call(handler, case.notification, trail.attempts, task)
             except BaseException as fatal:
                 self._end(operation, None, fatal)
                 raise
-            self._end(operation, outcome, error)
-            told.append((handler.name, outcome))
-        trail, outcome = self._judge(case, told)
+            if operation is not None:
+                self._end(operation, outcome, error)
+            if type(outcome) is not Ack:
+                failed.append((handler.name, outcome))
+            ran = True
+        trail, outcome = self._judge(case, failed)
         if case.notification is not None and not isinstance(outcome, Ack) and self._cut_off():  # no time is left for a copy
             raise asyncio.CancelledError
-        operation = self._begin(OperationKind.SETTLE, case)
+        operation = None if self._hooks is None else self._begin(self._hooks, OperationKind.SETTLE, case)
         try:
-            outcome = await self._settle(case, trail, outcome)
+            if isinstance(outcome, Ack):
+                self.counts.handled += 1
+            else:
+                outcome = await self._keep(case, trail, outcome)
+            self._settle(case)
         except BaseException as error:
             self._end(operation, None, error)
             raise
-        self._end(operation, outcome, None)
+        if operation is not None:
+            self._end(operation, outcome, None)
 
-    def _judge(self, case: Case, told: list[tuple[str, Outcome]]) -> tuple[Trail, Outcome]:
-        """Return the trail after this attempt, and what becomes of the delivery."""
+    def _judge(self, case: Case, failed: list[tuple[str, Outcome]]) -> tuple[Trail, Outcome]:
+        """Return the trail after this attempt, in which these handlers `failed`, and what becomes of the delivery."""
         trail = case.trail
         if case.notification is None:
             return replace(trail, attempts=trail.attempts + 1), Reject(case.unreadable)
         if trail.owed:
             known = {handler.name for handler in case.handlers}
-            told += [(name, Reject("there is no such handler any more")) for name in trail.owed if name not in known]
-        return combine(trail, told)
+            failed += [(name, Reject("there is no such handler any more")) for name in trail.owed if name not in known]
+        return combine(trail, failed)
 
-    async def _settle(self, case: Case, trail: Trail, outcome: Outcome) -> Outcome:
-        """Make sure of what is not done, remember, acknowledge: in this order. Return what has become of it."""
+    async def _keep(self, case: Case, trail: Trail, outcome: Outcome) -> Outcome:
+        """Make sure of what is not done. Return what has become of it."""
         assert self._copies is not None
-        if isinstance(outcome, Ack):
-            self.counts.handled += 1
+        first, key = trail.first or case.arrived.isoformat(), trail.routing_key or case.delivery.routing_key
+        trail = replace(trail, first=first, routing_key=key)
+        if isinstance(outcome, Retry) and await self._copies.retry(case, trail, outcome.after):
+            self.counts.retried += 1
+            return outcome
+        if isinstance(outcome, Reject):
+            await self._copies.dead_letter(case, trail, str(outcome))
         else:
-            first, key = trail.first or case.arrived.isoformat(), trail.routing_key or case.delivery.routing_key
-            trail = replace(trail, first=first, routing_key=key)
-            if isinstance(outcome, Retry) and await self._copies.retry(case, trail, outcome.after):
-                self.counts.retried += 1
-            else:
-                if isinstance(outcome, Reject):
-                    await self._copies.dead_letter(case, trail, str(outcome))
-                else:
-                    outcome = Reject("there was no room for a retry")
-                self.counts.dead_letters += 1
+            outcome = Reject("there was no room for a retry")
+        self.counts.dead_letters += 1
+        return outcome
+
+    def _settle(self, case: Case) -> None:
+        """Remember, then acknowledge, what is done or kept."""
+        assert self._copies is not None
         self._copies.done(case)
-        self._seen.add(case.key)
-        self._in_flight.pop(case.key, None)
+        self._seen.settle(case.key)
         for delivery in case.unsettled:
             self._acknowledge(delivery)
-        return outcome
 
     def _failed(self, case: Case, error: BaseException) -> None:
         """Note what ended the task of `case`: its deliveries stay unsettled, and come again with the next connection."""
         if self._cut_off():
             return
-        self._in_flight.pop(case.key, None)
+        self._seen.forget(case)
         if isinstance(error, Exception | asyncio.CancelledError):
             self._note_defect(error)
         else:
@@ -268,9 +272,7 @@ class Intake:
         """Whether it is the consumer, or its loop, that cancels."""
         return self.lanes.closed or (self._owner is not None and self._owner.cancelling() > 0)
 
-    def _begin(self, kind: OperationKind, case: Case, handler: Handler | None = None) -> Operation | None:
-        if self._hooks is None:
-            return None
+    def _begin(self, hooks: Hooks, kind: OperationKind, case: Case, handler: Handler | None = None) -> Operation:
         notification = case.notification
         operation = Operation(
             kind=kind,
@@ -283,7 +285,7 @@ class Intake:
             size=len(case.delivery.original),
             headers=dict(case.delivery.headers),
         )
-        self._hooks.started(operation)
+        hooks.started(operation)
         return operation
 
     def _end(self, operation: Operation | None, outcome: Outcome | None, error: BaseException | None) -> None:

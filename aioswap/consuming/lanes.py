@@ -43,7 +43,7 @@ class Lanes(Generic[R, T]):
 
     Args:
         sort: makes an item of what was offered, and submits it, or does with it what needs no waiting. Must not raise.
-        run: does one item.
+        run: does one item, in the task that it is told.
         failed: told of an item whose `run` raised or was cancelled, but not by `close`. Must not raise.
         concurrency: lanes that run at once; 1 or more.
     """
@@ -51,7 +51,7 @@ class Lanes(Generic[R, T]):
     def __init__(
         self,
         sort: Callable[[R], None],
-        run: Callable[[T], Coroutine[Any, Any, None]],
+        run: Callable[[T, asyncio.Task[None]], Coroutine[Any, Any, None]],
         failed: Callable[[T, BaseException], None],
         *,
         concurrency: int,
@@ -75,7 +75,8 @@ class Lanes(Generic[R, T]):
         """Sort `raw`, in order, when somebody has time for it. Closed lanes forget it."""
         if not self.closed:
             self._offered.append(raw)
-            self._wake()
+            if not self._looking:
+                self._wake()
 
     def submit(self, lane: Hashable, item: T) -> None:
         """Run `item` after those of its lane. Closed lanes forget it."""
@@ -84,7 +85,8 @@ class Lanes(Generic[R, T]):
         if lane not in self._lanes:
             self._lanes[lane] = None
             self._ready.append((lane, item))
-            self._wake()
+            if not self._looking:
+                self._wake()
         elif (waiting := self._lanes[lane]) is not None:
             waiting.append(item)
         else:
@@ -107,10 +109,9 @@ class Lanes(Generic[R, T]):
             await asyncio.wait(tasks)
 
     def _wake(self) -> None:
-        if not self._looking:
-            self._looking = True
-            self._quiet.clear()
-            self._look()
+        self._looking = True
+        self._quiet.clear()
+        self._look()
 
     def _look(self) -> None:
         """Let one more work in each turn of the loop, as long as those before leave something to do."""
@@ -134,10 +135,11 @@ class Lanes(Generic[R, T]):
 
     async def _work(self, worker: _Worker[T]) -> None:
         """Do what there is, one after the other."""
-        done = 0
+        done, task = 0, worker.task
+        assert task is not None
         while self._take(worker):
             assert worker.item is not None
-            await self._run(worker.item)
+            await self._run(worker.item, task)
             self._ended(worker)
             if self._is_changed():
                 return
@@ -167,7 +169,12 @@ class Lanes(Generic[R, T]):
     def _is_changed(self) -> bool:
         """Whether the context is another one than that in which the lanes were made."""
         context, first = copy_context(), self._context
-        return len(context) != len(first) or any(first.get(name, _NOT_SET) is not value for name, value in context.items())
+        if len(context) != len(first):
+            return True
+        for name, value in context.items():  # noqa: SIM110 - for each item: a generator takes twice as long
+            if first.get(name, _NOT_SET) is not value:
+                return True
+        return False
 
     def _left(self, worker: _Worker[T], task: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
@@ -180,6 +187,7 @@ class Lanes(Generic[R, T]):
             self._ended(worker)
             self._failed(item, error)
         if self._offered or self._ready:
-            self._wake()
+            if not self._looking:
+                self._wake()
         elif not self._lanes:
             self._quiet.set()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +29,7 @@ MAX_KEPT: Final = 1000
 """Notifications that a consumer without a pool keeps for a retry."""
 
 _MAX_SEEN: Final = 10_000
+_NEVER: Final = object()
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 30.0
 
@@ -36,7 +37,7 @@ Key: TypeAlias = tuple[str | None, int, int, int]
 """What tells deliveries apart: the notification's `message_id`, a hash of the body, replays, attempts."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False)
 class Case:
     """A notification from its delivery until it is settled, with everything that was delivered of it meanwhile."""
 
@@ -52,21 +53,30 @@ class Case:
     unsettled: list[Delivery] = field(default_factory=list)
 
 
-class Seen:
-    """The keys that were settled lately: at most 10,000, the oldest is forgotten first."""
+class Seen(dict[Key, Case | None]):
+    """The cases in flight by their keys, and None for those that were settled lately.
+
+    Of these it keeps at most 10,000; the oldest is forgotten first.
+    """
 
     def __init__(self, limit: int = _MAX_SEEN) -> None:
+        super().__init__()
         self._limit = limit
-        self._keys: OrderedDict[Key, None] = OrderedDict()  # the first of a plain dict is slow to find when many before it went
+        self._settled: deque[Key] = deque()
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._keys
+    def settle(self, key: Key) -> None:
+        """Note that `key` was settled, whether it was in flight or not."""
+        if self.get(key, _NEVER) is None:
+            return
+        self[key] = None
+        self._settled.append(key)
+        if len(self._settled) > self._limit:
+            del self[self._settled.popleft()]
 
-    def add(self, key: Key) -> None:
-        """Remember `key`."""
-        self._keys[key] = None
-        if len(self._keys) > self._limit:
-            self._keys.popitem(last=False)
+    def forget(self, case: Case) -> None:
+        """Note that `case` is not in flight any more, and not settled."""
+        if self.get(case.key) is case:
+            del self[case.key]
 
 
 class Copies(Protocol):
