@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from aioswap.clock import Clock
 from aioswap.consuming.calling import Caller
@@ -29,6 +29,8 @@ from aioswap.wire.notification import Notification
 __all__ = ["Counts", "Intake", "Rules"]
 
 _logger = logging.getLogger(__name__)
+
+_DONE: Final[Outcome] = Ack()
 
 
 @dataclass(slots=True)
@@ -204,9 +206,11 @@ class Intake:
             if type(outcome) is not Ack:
                 failed.append((handler.name, outcome))
             ran = True
-        trail, outcome = self._judge(case, failed)
-        if case.notification is not None and not isinstance(outcome, Ack) and self._cut_off():  # no time is left for a copy
-            raise asyncio.CancelledError
+        outcome = _DONE
+        if failed or trail is not FRESH or case.notification is None:
+            trail, outcome = self._judge(case, failed)
+            if case.notification is not None and not isinstance(outcome, Ack) and self._cut_off():  # no time for a copy
+                raise asyncio.CancelledError
         operation = None if self._hooks is None else self._begin(self._hooks, OperationKind.SETTLE, case)
         try:
             if isinstance(outcome, Ack):
@@ -250,8 +254,9 @@ class Intake:
         assert self._copies is not None
         self._copies.done(case)
         self._seen.settle(case.key)
+        self.counts.in_flight -= len(case.unsettled)
         for delivery in case.unsettled:
-            self._acknowledge(delivery)
+            delivery.ack()
 
     def _failed(self, case: Case, error: BaseException) -> None:
         """Note what ended the task of `case`: its deliveries stay unsettled, and come again with the next connection."""

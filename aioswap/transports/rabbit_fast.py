@@ -233,12 +233,22 @@ class FastIntake:
 
     def delivered(self, arguments: bytes, properties: bytes, body: bytes) -> None:
         """Take a delivery: the consumer's tag comes first, then what is told of a message."""
-        begin = 1 + arguments[0]
-        self._take(arguments, begin, arguments[begin + _NUMBER.size :], properties, body)
+        at = 1 + arguments[0]
+        tag, redelivered = _NUMBER.unpack_from(arguments, at)
+        route = _route(arguments[at + _NUMBER.size :])
+        settler = self._judge(tag, route.exchange, body, compressed=b"compression" in properties)
+        if settler is None:
+            return
+        read: tuple[str | None, Mapping[str, Any], Mapping[str, Any]] | str
+        try:
+            read = self._read(properties)
+        except ValueError as error:
+            read = str(error)
+        self._hand_over(delivery_of(route, tag, redelivered, body, settler, read))
 
     def got(self, arguments: bytes, properties: bytes, body: bytes) -> None:
-        """Take what was asked for."""
-        self._take(arguments, 0, arguments[_NUMBER.size : -_COUNT_SIZE], properties, body)
+        """Take what was asked for: it is told without a consumer's tag, and with a count of what is left."""
+        self.delivered(b"\x00" + arguments[:-_COUNT_SIZE], properties, body)
         self._answer(found=True)
 
     def empty(self, arguments: bytes) -> bool:
@@ -249,19 +259,6 @@ class FastIntake:
     def _answer(self, *, found: bool) -> None:
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(found)
-
-    def _take(self, arguments: bytes, at: int, route: bytes, properties: bytes, body: bytes) -> None:
-        tag, redelivered = _NUMBER.unpack_from(arguments, at)
-        where = _route(route)
-        settler = self._judge(tag, where.exchange, body, compressed=b"compression" in properties)
-        if settler is None:
-            return
-        read: tuple[str | None, Mapping[str, Any], Mapping[str, Any]] | str
-        try:
-            read = self._read(properties)
-        except ValueError as error:
-            read = str(error)
-        self._hand_over(delivery_of(where, tag, redelivered, body, settler, read))
 
 
 @lru_cache(maxsize=64)
