@@ -32,6 +32,7 @@ _FIRST: Final = "aioswap-first"
 _LAST: Final = "aioswap-last"
 _REASON: Final = "aioswap-reason"
 _ROUTING_KEY: Final = "aioswap-routing-key"
+_TRAIL: Final = frozenset((_ATTEMPTS, _REPLAYS, _OWED, _HANDLERS, _REASONS, _FIRST, _LAST, _REASON, _ROUTING_KEY))
 
 _BROKERS_OWN: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "CC", "BCC")
 """Headers that the broker writes for one way through its queues, or obeys: a copy takes a way of its own."""
@@ -67,7 +68,7 @@ class Trail:
     @classmethod
     def read(cls, headers: Mapping[str, Any]) -> Trail:
         """Return the trail that `headers` tell. What is no value of ours counts as absent: anybody may send headers."""
-        if not headers:
+        if _TRAIL.isdisjoint(headers):
             return FRESH
         names, reasons = _texts(headers.get(_HANDLERS)), _texts(headers.get(_REASONS))
         return cls(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioswap.consuming.copies import MAX_TEXT, Trail, bounded, combine, dead_letter, plainer, replayed, retried
+from aioswap.consuming.copies import FRESH, MAX_TEXT, Trail, bounded, combine, dead_letter, plainer, replayed, retried
 from aioswap.outcomes import Ack, Outcome, Reject, Retry
 from aioswap.transports.base import MAX_BODY, NOTIFICATION_PROPERTIES, Delivery
 from aioswap.transports.limits import MAX_COPY
@@ -68,6 +68,30 @@ def test_a_trail_can_be_read_from_any_headers(headers: dict[str, Any]) -> None:
 
     assert trail == Trail.read(trail.headers())
     assert trail.attempts >= 0 <= trail.replays
+
+
+def test_headers_of_others_tell_of_a_first_delivery() -> None:
+    assert FRESH is Trail.read({})
+    assert FRESH is Trail.read({"traceparent": "00-1-2-01", "x-death": [{}]})
+
+
+@pytest.mark.parametrize(
+    "trail",
+    [
+        Trail(attempts=1),
+        Trail(replays=1),
+        Trail(owed=("a",)),
+        Trail(first="f"),
+        Trail(last="l"),
+        Trail(reason="r"),
+        Trail(routing_key="k"),
+    ],
+)
+def test_each_part_of_a_trail_is_read_though_it_stands_alone(trail: Trail) -> None:
+    alone = {name: value for name, value in trail.headers().items() if value != 0}
+
+    assert 1 == len(alone)
+    assert trail == Trail.read({"traceparent": "x", **alone})
 
 
 @pytest.mark.parametrize(
