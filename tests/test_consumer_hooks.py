@@ -156,3 +156,18 @@ async def test_what_is_cut_off_is_told_too(bus: Bus, consumer: Consumer, watch: 
     last = watch.operations[-1]
     assert ("handle" if where == "handler" else "settle", "") == (last.kind, last.outcome)
     assert isinstance(last.error, asyncio.CancelledError)
+
+
+async def test_what_is_lost_on_leaving_is_told_as_rejected(bus: Bus, watch: Watch) -> None:
+    consumer = Consumer(bus.transport, hooks=[watch], clock=bus.clock)
+    consumer.on(volume_swap.end, name="h")(Script(Retry(after=5)).handle)
+    async with bus.opened(), consumer.running():
+        await bus.publish(notification_body())
+        await until(lambda: consumer.health().retried)
+
+    assert [
+        ("receive", None, "wanted"),
+        ("handle", "h", "retry"),
+        ("settle", None, "retry"),
+        ("settle", None, "reject"),
+    ] == watch.told
