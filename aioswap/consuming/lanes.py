@@ -75,8 +75,7 @@ class Lanes(Generic[R, T]):
         """Sort `raw`, in order, when somebody has time for it. Closed lanes forget it."""
         if not self.closed:
             self._offered.append(raw)
-            if not self._looking:
-                self._wake()
+            self._wake()
 
     def submit(self, lane: Hashable, item: T) -> None:
         """Run `item` after those of its lane. Closed lanes forget it."""
@@ -85,8 +84,7 @@ class Lanes(Generic[R, T]):
         if lane not in self._lanes:
             self._lanes[lane] = None
             self._ready.append((lane, item))
-            if not self._looking:
-                self._wake()
+            self._wake()
         elif (waiting := self._lanes[lane]) is not None:
             waiting.append(item)
         else:
@@ -109,9 +107,10 @@ class Lanes(Generic[R, T]):
             await asyncio.wait(tasks)
 
     def _wake(self) -> None:
-        self._looking = True
-        self._quiet.clear()
-        self._look()
+        if not self._looking:
+            self._looking = True
+            self._quiet.clear()
+            self._look()
 
     def _look(self) -> None:
         """Let one more work in each turn of the loop, as long as those before leave something to do."""
@@ -187,7 +186,6 @@ class Lanes(Generic[R, T]):
             self._ended(worker)
             self._failed(item, error)
         if self._offered or self._ready:
-            if not self._looking:
-                self._wake()
+            self._wake()
         elif not self._lanes:
             self._quiet.set()

@@ -221,7 +221,7 @@ class RabbitReceiver:
 
     def take(self, delivery: Delivery) -> None:
         """Hand over what is wanted."""
-        if delivery.headers and not self._is_wanted(delivery):  # without any it is not compressed, and was judged
+        if delivery.headers and not self._is_wanted(delivery):  # only they tell of a compression
             self._skip(delivery.tag, delivery.settler)
             return
         self._deliver(delivery)
