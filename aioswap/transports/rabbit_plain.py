@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 from aiormq import spec
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
-from yarl import URL
 
 from aioswap.clock import Timer
 from aioswap.errors import TransportError
@@ -23,6 +22,7 @@ from aioswap.transports.rabbit_assumptions import Driver, offer
 from aioswap.transports.rabbit_broker import driver_url
 from aioswap.transports.rabbit_delivery import Route, delivery_of
 from aioswap.transports.rabbit_errors import connection_closed, translate
+from aioswap.transports.rabbit_keeper import Keeper
 from aioswap.transports.rabbit_properties import MAX_DEPTH, as_sent, check_header, encode_properties
 from aioswap.transports.rabbit_way import Answers, Arrivals, Login, Owner, Settled
 
@@ -35,22 +35,6 @@ _ALARM: Final = "low on memory or disk"
 
 _LOOK_SECONDS: Final = 1.0
 _DRIVER: Final = (AMQPError, ChannelInvalidStateError, OSError)
-_SHUTDOWN_SECONDS: Final = 2.0
-
-
-class _Keeper:
-    """Makes the driver's streams as the driver does, and keeps the socket's transport: so that nothing can leave it open."""
-
-    def __init__(self, login: Login) -> None:
-        self._tls = login.tls
-        self.transport: asyncio.WriteTransport | None = None
-
-    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect."""
-        shutdown = _SHUTDOWN_SECONDS if self._tls is not None else None
-        reader, writer = await asyncio.open_connection(url.host, url.port, ssl=self._tls, ssl_shutdown_timeout=shutdown)
-        self.transport = writer.transport
-        return reader, writer
 
 
 class PlainWay:
@@ -64,7 +48,7 @@ class PlainWay:
 
     def __init__(self, owner: Owner, login: Login, driver: Driver) -> None:
         self._owner = owner
-        self._keeper = _Keeper(login)
+        self._keeper = Keeper(login.tls, owner.heard)
         self._client: AbstractConnection | None = None
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -22,6 +22,7 @@ from aioswap.transports.limits import impossible
 from aioswap.transports.rabbit_broker import Broker
 from aioswap.transports.rabbit_connection import ANSWER_SECONDS, Link, Session
 from aioswap.transports.rabbit_control import Control
+from aioswap.transports.rabbit_refusals import Refusals
 from aioswap.transports.rabbit_way import Publisher
 from aioswap.transports.topology import QueueDeclaration
 
@@ -72,6 +73,7 @@ class RabbitSender:
         self._sent = 0
         self._pending: dict[int, tuple[Callable[[Answer], None] | None, Message]] = {}
         """What is told of each answer; None: it was told, and the confirm is to come."""
+        self._refusals = Refusals()
         self._progress = 0.0
         self._watchdog: Timer | None = None
         self._scheduled = False
@@ -234,9 +236,21 @@ class RabbitSender:
             self._answer(pending, confirmation)
 
     def _answer(self, number: int, confirmation: Confirmation) -> None:
-        entry = self._pending.pop(number, None)
-        if entry is not None and entry[0] is not None:
-            tell(entry[0], confirmation)
+        entry = self._pending.get(number)
+        if entry is None:
+            return
+        told, message = entry
+        if confirmation is Confirmation.NACKED:
+            session = self._session
+            if self._refusals.nacked(message.routing_key, self._progress) and session is not None:
+                # The nack is not told: a message without an answer is tried at once on the next connection.
+                session.drop(TransportError(f"{session.where}: nacks all of {message.routing_key}; it is connected again"))
+                return
+        elif self._refusals.since:
+            self._refusals.over(message.routing_key)
+        del self._pending[number]
+        if told is not None:
+            tell(told, confirmation)
 
     def returned(self, message_id: str | None, exchange: str, routing_key: str) -> None:
         """Take back a message, before its confirm (which says that nobody got it). Its place is found by what it was."""

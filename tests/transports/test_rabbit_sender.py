@@ -13,13 +13,14 @@ from aioswap.transports.base import Answer, Confirmation, Message, Sender, Subsc
 from aioswap.transports.rabbit import RabbitTransport
 from aioswap.transports.rabbit_fast import FastPublisher
 from aioswap.transports.rabbit_sender import RabbitSender
+from aioswap.transports.topology import Binding, QueueDeclaration
 from tests.broker import Direction, Node
 from tests.transports.driver import DEADLINE, ERROR, INFO, Inbox, message, put, until
 from tests.transports.rabbit_driver import WAYS, Admin, HurriedClock, RabbitDriver, rabbit_driver
 
 pytestmark = pytest.mark.broker
 
-CONFIRMED, RETURNED = Confirmation.CONFIRMED, Confirmation.RETURNED
+CONFIRMED, NACKED, RETURNED = Confirmation.CONFIRMED, Confirmation.NACKED, Confirmation.RETURNED
 
 
 @pytest.fixture(params=WAYS)
@@ -339,10 +340,10 @@ async def test_each_message_is_told_once_though_the_first_answer_of_many_ends_th
     assert [RETURNED] == answers
 
 
-async def test_a_broker_that_is_heard_is_given_up_when_it_is_heard_no_more(amqp_url: str) -> None:
+async def test_a_broker_that_is_heard_is_given_up_when_it_is_heard_no_more(amqp_url: str, fast: bool) -> None:
     clock = ManualClock()
     async with (
-        rabbit_driver(f"{amqp_url}?heartbeat=4", clock=clock) as driver,
+        rabbit_driver(f"{amqp_url}?heartbeat=4", clock=clock, fast=fast) as driver,
         driver.transport as transport,
         transport.sender("s") as sender,
     ):
@@ -362,10 +363,10 @@ async def test_a_broker_that_is_heard_is_given_up_when_it_is_heard_no_more(amqp_
     assert "no confirm for 10 seconds" in error
 
 
-async def test_a_broker_that_is_heard_has_thirty_seconds_at_most(amqp_url: str) -> None:
+async def test_a_broker_that_is_heard_has_thirty_seconds_at_most(amqp_url: str, fast: bool) -> None:
     clock = ManualClock()
     async with (
-        rabbit_driver(f"{amqp_url}?heartbeat=4", clock=clock) as driver,
+        rabbit_driver(f"{amqp_url}?heartbeat=4", clock=clock, fast=fast) as driver,
         driver.transport as transport,
         transport.sender("s") as sender,
     ):
@@ -383,6 +384,32 @@ async def test_a_broker_that_is_heard_has_thirty_seconds_at_most(amqp_url: str) 
 
     assert waiting
     assert "no confirm for 30 seconds" in error
+
+
+async def test_a_routing_key_that_is_nacked_for_five_seconds_is_tried_on_another_connection(amqp_url: str, fast: bool) -> None:
+    clock = ManualClock()
+    async with (
+        rabbit_driver(amqp_url, clock=clock, fast=fast) as driver,
+        driver.transport as transport,
+        transport.sender("s") as sender,
+    ):
+        queue, key = driver.unique("full"), "full.info"
+        full = QueueDeclaration(name=queue, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        await sender.ready()
+        await driver.declare(full, Binding(queue=queue, exchange=None, routing_key=key))
+        before = [*await put(sender, b"1", key=key), *await put(sender, b"2", key=key)]
+        await clock.advance(5)
+        error = await _error(sender.send(message(b"3", key)))
+        while not sender.health.connected:
+            await clock.advance(1)
+            await driver.proxy.settled()
+        again = await put(sender, b"4", key=key)
+        connections = driver.proxy.accepted
+
+    assert [CONFIRMED, NACKED] == before
+    assert "nacks all of full.info; it is connected again" in error
+    assert [NACKED] == again
+    assert 2 == connections
 
 
 async def test_slow_confirms_are_waited_for_as_long_as_some_come(amqp_url: str, fast: bool) -> None:
