@@ -24,12 +24,13 @@ class Refusals:
         """The routing keys whose last answer was a nack, and since when, on this connection."""
         self._patience = _FIRST_PATIENCE
 
-    def nacked(self, key: str, now: float) -> bool:
-        """Note a nack of routing key `key`; True: it is time to connect anew.
+    def nacked(self, key: str, now: float, *, silent_since: float) -> bool:
+        """Note a nack of routing key `key`, before which the broker had no answer since `silent_since`.
 
-        That is so when nothing of it was taken for 5 seconds, then for 10 on the next connection, 20, and 300 at most.
+        True: it is time to connect anew. That is so when nothing of it was taken for 5 seconds, then for 10 on the next
+        connection, 20, and 300 at most.
         """
-        if now - self.since.setdefault(key, now) < self._patience:
+        if now - self.since.setdefault(key, silent_since) < self._patience:
             return False
         self.since = dict.fromkeys(self.since, now)
         self._patience = min(2 * self._patience, _LONGEST_PATIENCE)

@@ -228,21 +228,22 @@ class RabbitSender:
 
     def answered(self, number: int, confirmation: Confirmation, *, multiple: bool = False) -> None:
         """Take the broker's last answer for message `number`, or for all up to it."""
-        self._progress = self._clock.monotonic()
+        silent_since, self._progress = self._progress, self._clock.monotonic()
         if not multiple:
-            self._answer(number, confirmation)
+            self._answer(number, confirmation, silent_since)
             return
         for pending in list(takewhile(number.__ge__, self._pending)):
-            self._answer(pending, confirmation)
+            self._answer(pending, confirmation, silent_since)
 
-    def _answer(self, number: int, confirmation: Confirmation) -> None:
+    def _answer(self, number: int, confirmation: Confirmation, silent_since: float) -> None:
         entry = self._pending.get(number)
         if entry is None:
             return
         told, message = entry
         if confirmation is Confirmation.NACKED:
             session = self._session
-            if self._refusals.nacked(message.routing_key, self._progress) and session is not None:
+            late = self._refusals.nacked(message.routing_key, self._progress, silent_since=silent_since)
+            if late and session is not None:
                 # The nack is not told: a message without an answer is tried at once on the next connection.
                 session.drop(TransportError(f"{session.where}: nacks all of {message.routing_key}; it is connected again"))
                 return

@@ -34,9 +34,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, rabbitmq_scripts: Path, ce
 
 async def kill(node: Node, workload: Workload) -> None:
     await asyncio.to_thread(node.kill)
-    await workload.healed()
-    await passes(5)
-    await asyncio.to_thread(node.start)
+    try:
+        await workload.healed()
+        await passes(5)
+    finally:
+        await asyncio.to_thread(node.start)
 
 
 async def freeze(node: Node, workload: Workload) -> None:
