@@ -47,8 +47,8 @@ class Cluster:
     def leader(self, queue: str) -> Node:
         """Return the node that leads a quorum queue, as the queue itself knows it.
 
-        A node that has just started waits until it hears of it. The records that `list_queues` reads differ from node to node once
-        a freeze has split them: it leaves out a queue that each node has on record as led by another one.
+        A node that has just started waits until it hears of it. The records that `list_queues` reads differ from node to node
+        once a freeze has split them: it leaves out a queue that each node has on record as led by another one.
         """
         led = self.nodes[0].ctl("eval", f"element(3, ra:members({{'%2F_{queue}', node()}}, 30000)).")
         (node,) = [node for node in self.nodes if node.name in led]
