@@ -154,7 +154,8 @@ class Backlog(ABC, Generic[E]):
             del self._aside[key]
             self._aside_bytes -= entry.message.size
             before = entry.sequence
-            entry.sequence, entry.accepted_at = self._next(), self._clock.monotonic()
+            self._sequence += 1
+            entry.sequence, entry.accepted_at = self._sequence, self._clock.monotonic()
             self._hold(entry)
             self._when_resent(entry, before)
             self._ready(entry)
@@ -191,10 +192,6 @@ class Backlog(ABC, Generic[E]):
     def _oldest(self) -> E | None:
         return next(iter(self._held.values()), None)
 
-    def _next(self) -> int:
-        self._sequence += 1
-        return self._sequence
-
     def _hold(self, entry: E) -> None:
         self._held[entry.sequence] = entry
         self._messages += 1
@@ -217,8 +214,9 @@ class Backlog(ABC, Generic[E]):
         for message in messages:
             size += message.size
         if opens is not None:
-            count += opens.messages
-            size += opens.messages * opens.size
+            _, reserved, each = opens
+            count += reserved
+            size += reserved * each
         return (
             self._messages + self._reserved_messages + count <= self._max_messages
             and self._bytes + self._reserved_bytes + size <= self._max_bytes
@@ -228,13 +226,15 @@ class Backlog(ABC, Generic[E]):
         self, messages: Sequence[Message], opens: Reservation | None, closes: Reservation | None
     ) -> asyncio.Future[None]:
         if opens is not None:
-            self._reserved[opens.key] = opens
-            self._reserved_messages += opens.messages
-            self._reserved_bytes += opens.messages * opens.size
+            key, reserved, each = opens
+            self._reserved[key] = opens
+            self._reserved_messages += reserved
+            self._reserved_bytes += reserved * each
         now = self._clock.monotonic()
         entries = []
         for message in messages:
-            entry = self._entry(self._next(), message, now)
+            self._sequence += 1
+            entry = self._entry(self._sequence, message, now)
             self._hold(entry)
             entries.append(entry)
         self._accepted += len(entries)

@@ -36,12 +36,23 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Told:
-    """A notification on its way into the outbox: one message for each topic."""
+    """A notification on its way into the outbox: one message for each topic.
+
+    Args:
+        notification: what is told.
+        messages: they carry it.
+        context: who asked.
+        operation: what hooks are told.
+        taken: whether the outbox has it.
+        room: of a `.start`: what is set aside for its terminal notification.
+    """
 
     notification: Notification[Any]
     messages: tuple[Message, ...]
+    context: RequestContext
     operation: Operation | None
     taken: bool = False
+    room: Reservation | None = None
 
 
 class Desk:
@@ -94,17 +105,11 @@ class Desk:
         self._said_closed = False
 
     def leave_untold(self, trouble: Exception, *, closed: bool) -> None:
-        """Count a swap that runs without notifications, and log why: of a closed emitter once only.
-
-        Raises:
-            Exception: `trouble`, with `on_failure="raise"`.
-        """
+        """Count a swap that runs without notifications, and log why: of a closed emitter once only."""
         self.untold += 1
         if not (closed and self._said_closed):
             _logger.warning("this swap stays untold: %s: %s", type(trouble).__name__, self.masked(str(trouble)))
         self._said_closed |= closed
-        if self.reraise:
-            raise trouble
 
     def late(self, what: str, trouble: Exception) -> None:
         """Log that `what` is kept, and not safe yet: once a minute at most, with how many there were."""
@@ -152,18 +157,16 @@ class Desk:
         except BaseException as error:
             self._finished(operation, "failed", error)
             raise
-        return Told(notification, messages, operation)
+        return Told(notification, messages, context, operation)
 
-    def accept(
-        self, told: Told, *, opens: Reservation | None = None, closes: Reservation | None = None
-    ) -> asyncio.Future[None]:
+    def accept(self, told: Told, *, closes: Reservation | None = None) -> asyncio.Future[None]:
         """Put the messages into the outbox at once; the future ends when they are safe.
 
         Raises:
             OutboxFull: there is no room now.
         """
         try:
-            safe = self.outbox.accept(*told.messages, opens=opens, closes=closes)
+            safe = self.outbox.accept(*told.messages, opens=told.room, closes=closes)
         except OutboxFull:
             raise  # its turn may come
         except Exception as error:
@@ -174,7 +177,7 @@ class Desk:
             self._finished(told.operation, "accepted", None)
         return safe
 
-    async def take_turn(self, told: Told, full: OutboxFull, *, opens: Reservation | None = None) -> asyncio.Future[None]:
+    async def take_turn(self, told: Told, full: OutboxFull) -> asyncio.Future[None]:
         """Wait in line for room within the budget, after `accept` raised `full`.
 
         Cancelled while it waits, nothing was taken, unless `told.taken` says otherwise.
@@ -182,7 +185,7 @@ class Desk:
         Raises:
             OutboxFull: `full`: no room within the budget.
         """
-        turn = self.outbox.line_up(*told.messages, opens=opens)
+        turn = self.outbox.line_up(*told.messages, opens=told.room)
         try:
             async with self.clock.timeout(BUDGET):
                 await turn

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple
 
 from aioswap.context import RequestContext, current_context
 from aioswap.emitting.desk import BUDGET, Desk, Told
@@ -27,14 +26,6 @@ __all__ = ["Swapping"]
 _logger = logging.getLogger(__name__)
 
 
-class _Start(NamedTuple):
-    """What a `.start` fixes for the rest of its swap: ids, request context and the room of the terminal notification."""
-
-    told: Told
-    context: RequestContext
-    reservation: Reservation
-
-
 class Swapping:
     """The `async with` around one swap.
 
@@ -43,33 +34,48 @@ class Swapping:
         describe: tells of the swap, anew for each phase.
     """
 
+    __slots__ = ("_describe", "_desk", "_start", "_untold")
+
     def __init__(self, desk: Desk, describe: Callable[[], SwapRequest], untold: str | None = None) -> None:
         self._desk = desk
         self._describe = describe
         self._untold = untold
-        self._start: _Start | None = None
+        self._start: Told | None = None
 
     @property
     def ids(self) -> dict[str, str]:
         """The ids of the swap, if its start was written: `instance`, `old_volume_id`, `new_volume_id`."""
         if self._start is None:
             return {}
-        known = self._start.told.notification.payload
+        known = self._start.notification.payload
         return {"instance": known.uuid, "old_volume_id": known.old_volume_id, "new_volume_id": known.new_volume_id}
 
     async def __aenter__(self) -> None:
         """Tell `.start`. Cancelled after it was accepted, `.error` is told too before the cancellation goes on."""
+        desk, left = self._desk, BUDGET
         if self._untold is not None:
-            self._desk.leave_untold(RuntimeError(self._untold), closed=True)
+            trouble = RuntimeError(self._untold)
+            desk.leave_untold(trouble, closed=True)
+            if desk.reraise:
+                raise trouble
             return
-        self._desk.began()
+        desk.began()
         try:
-            await self._tell_start()
+            start = self._start = self._write_start()
+            try:
+                safe = desk.accept(start)
+            except OutboxFull as full:
+                began = desk.clock.monotonic()
+                safe = await desk.take_turn(start, full)
+                left -= desk.clock.monotonic() - began
+            if not safe.done():
+                await self._wait_until_safe(safe, left)
         except BaseException as error:
-            self._desk.ended()
-            if self._start is not None and self._start.told.taken:
-                self._tell_terminal(self._start, error)
-            raise
+            if not self._goes_on(error):
+                desk.ended()
+                if self._start is not None and self._start.taken:
+                    self._tell_terminal(self._start, error)
+                raise
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -81,7 +87,7 @@ class Swapping:
         if self._untold is not None:
             return
         self._desk.ended()
-        if self._start is None or not self._start.told.taken:
+        if self._start is None or not self._start.taken:
             return
         safe = self._tell_terminal(self._start, error)
         if safe is None or safe.done() or not (error is None or isinstance(error, Exception)):
@@ -93,26 +99,17 @@ class Swapping:
             if self._desk.reraise and error is None:
                 raise
 
-    async def _tell_start(self) -> None:
-        desk = self._desk
-        began = desk.clock.monotonic()
-        try:
-            start = self._start = self._write_start()
-            try:
-                safe = desk.accept(start.told, opens=start.reservation)
-            except OutboxFull as full:
-                safe = await desk.take_turn(start.told, full, opens=start.reservation)
-            if not safe.done():
-                await self._wait_until_safe(safe, BUDGET - (desk.clock.monotonic() - began))
-        except Exception as trouble:  # the swap is sovereign: it runs, told or not
-            if self._start is None or not self._start.told.taken:
-                desk.leave_untold(trouble, closed=False)
-                return
-            desk.late("a start", trouble)
-            if desk.reraise:
-                raise
+    def _goes_on(self, trouble: BaseException) -> bool:
+        """Say whether the swap runs in spite of `trouble` with its start, and log it: it is sovereign, told or not."""
+        if not isinstance(trouble, Exception):
+            return False
+        if self._start is None or not self._start.taken:
+            self._desk.leave_untold(trouble, closed=False)
+        else:
+            self._desk.late("a start", trouble)
+        return not self._desk.reraise
 
-    def _write_start(self) -> _Start:
+    def _write_start(self) -> Told:
         request = self._described()
         context = current_context() if request.context is None else RequestContext.of(request.context)
         context = context or RequestContext()
@@ -121,7 +118,8 @@ class Swapping:
         )
         told = self._desk.write(volume_swap.start, payload, context)
         size = len(told.messages[0].body) + FAULT_BYTES  # the others have as many
-        return _Start(told, context, Reservation(told.notification.message_id, len(told.messages), size))
+        told.room = Reservation(told.notification.message_id, len(told.messages), size)
+        return told
 
     def _described(self) -> SwapRequest:
         request = self._describe()
@@ -129,20 +127,20 @@ class Swapping:
             raise TypeError(f"describe returned {type(request).__name__}: return a SwapRequest")
         return request
 
-    def _tell_terminal(self, start: _Start, error: BaseException | None) -> asyncio.Future[None] | None:
+    def _tell_terminal(self, start: Told, error: BaseException | None) -> asyncio.Future[None] | None:
         """Accept the terminal notification, at once: room for it was reserved."""
         event_type = volume_swap.end if error is None else volume_swap.error
         try:
             told = self._write_terminal(start, event_type, error)
-            return self._desk.accept(told, closes=start.reservation)
+            return self._desk.accept(told, closes=start.room)
         except Exception as trouble:  # nothing may reach the swap from here
             _logger.error("%s could not be told\n%s", event_type.name, traceback_of(trouble, self._desk.masked))
             return None
 
     def _write_terminal(
-        self, start: _Start, event_type: EventType[InstanceActionVolumeSwapPayload], error: BaseException | None
+        self, start: Told, event_type: EventType[InstanceActionVolumeSwapPayload], error: BaseException | None
     ) -> Told:
-        known: InstanceActionVolumeSwapPayload = start.told.notification.payload
+        known: InstanceActionVolumeSwapPayload = start.notification.payload
         fault = None if error is None else fault_payload(error, masked=self._desk.masked)
         try:
             payload = swap_payload(
