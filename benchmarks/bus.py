@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -47,25 +47,17 @@ def private_broker() -> Iterator[str]:
 @contextmanager
 def private_node() -> Iterator[Node]:
     """The same; give the node itself."""
-    with _ground() as (folder, scripts, certificates):
-        node = Node(folder, scripts, certificates)
-        try:
-            node.start()
-            yield node
-        finally:
-            node.close()
+    with _ground() as ground, closing(Node(*ground)) as node:
+        node.start()
+        yield node
 
 
 @contextmanager
 def private_cluster() -> Iterator[Cluster]:
     """The same with three nodes that are one cluster."""
-    with _ground() as (folder, scripts, certificates):
-        cluster = Cluster(folder, scripts, certificates)
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.close()
+    with _ground() as ground, closing(Cluster(*ground)) as cluster:
+        cluster.start()
+        yield cluster
 
 
 @contextmanager

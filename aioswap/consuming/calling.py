@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from aioswap.clock import Clock
 from aioswap.consuming.copies import bounded
@@ -19,9 +19,6 @@ from aioswap.wire.notification import Notification
 __all__ = ["Caller"]
 
 _logger = logging.getLogger(__name__)
-
-_HANDLED: Final = Ack()
-"""What nearly every handler says, by returning nothing."""
 
 
 class Caller:
@@ -49,17 +46,16 @@ class Caller:
         self._cut_off = cut_off
         self._masked = masked
 
-    async def call(
-        self, handler: Handler, notification: Notification[Any], attempt: int, task: asyncio.Task[Any]
-    ) -> tuple[Outcome, Exception | None]:
-        """Return the outcome, and what the handler raised if that was none. `task` is the one that calls this.
+    async def call(self, handler: Handler, notification: Notification[Any], attempt: int) -> tuple[Outcome, Exception | None]:
+        """Return the outcome, and what the handler raised if that was none.
 
         SystemExit, KeyboardInterrupt and the like go through, and so does a cancel of the consumer's.
         """
         reason = misfit(handler.pattern, notification)
         if reason is not None:
             return Reject(reason), None
-        deadlines = self._deadlines
+        task, deadlines = asyncio.current_task(), self._deadlines
+        assert task is not None
         if deadlines is not None:
             deadlines.begin(task)
         in_time = True
@@ -70,7 +66,7 @@ class Caller:
             finally:
                 if deadlines is not None:
                     in_time = deadlines.end(task)
-            raised = _HANDLED if returned is None else outcome_of(returned)
+            raised = outcome_of(returned)
         except asyncio.CancelledError as error:
             if self._cut_off():
                 raise

@@ -11,9 +11,12 @@ from aioswap.outcomes import Ack, Outcome
 from aioswap.wire.events import EventPattern
 from aioswap.wire.notification import Notification
 
-__all__ = ["Handler", "HandlerFunction", "Handlers", "misfit", "outcome_of"]
+__all__ = ["HANDLED", "Handler", "HandlerFunction", "Handlers", "misfit", "outcome_of"]
 
 HandlerFunction: TypeAlias = Callable[[Notification[Any]], Coroutine[Any, Any, Outcome | None]]
+
+HANDLED: Final = Ack()
+"""What nearly every handler says, by returning nothing. It is shared, and never raised."""
 
 _MAX_NAME: Final = 255
 _MAX_TYPES: Final = 1000
@@ -103,9 +106,9 @@ def outcome_of(returned: object) -> Outcome:
         TypeError: an outcome's class was returned where one of its instances is meant.
     """
     if returned is None:
-        return Ack()
+        return HANDLED
     if isinstance(returned, Outcome):
         return returned
     if isinstance(returned, type) and issubclass(returned, Outcome):
         raise TypeError(f"the handler returned the class {returned.__name__}: return {returned.__name__}(...)")
-    return Ack()
+    return HANDLED

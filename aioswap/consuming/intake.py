@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from aioswap.clock import Clock
 from aioswap.consuming.calling import Caller
 from aioswap.consuming.copies import FRESH, Trail, combine
-from aioswap.consuming.handlers import Handler, Handlers
+from aioswap.consuming.handlers import HANDLED, Handler, Handlers
 from aioswap.consuming.lanes import Lanes
 from aioswap.consuming.reading import read
 from aioswap.consuming.settling import Case, Copies, Seen
@@ -29,8 +29,6 @@ from aioswap.wire.notification import Notification
 __all__ = ["Counts", "Intake", "Rules"]
 
 _logger = logging.getLogger(__name__)
-
-_DONE: Final[Outcome] = Ack()
 
 
 @dataclass(slots=True)
@@ -155,7 +153,7 @@ class Intake:
             notification = read(delivery)
         except DecodeError as error:
             unreadable = str(error)
-        trail = Trail.read(delivery.headers).start() if delivery.headers else FRESH
+        trail = Trail.read(delivery.headers).start()
         handlers = () if notification is None else self._handlers.matching(notification.event_type)
         if notification is not None and not handlers and trail.owed is None:
             self.counts.skipped += 1
@@ -185,7 +183,7 @@ class Intake:
         self.counts.in_flight -= 1
         delivery.ack()
 
-    async def _work(self, case: Case, task: asyncio.Task[None]) -> None:
+    async def _work(self, case: Case) -> None:
         """Run the handlers that are owed, one after the other, and settle."""
         trail, owed, ran = case.trail, case.trail.owed, False
         failed: list[tuple[str, Outcome]] = []
@@ -197,16 +195,15 @@ class Intake:
             assert case.notification is not None
             operation = None if self._hooks is None else self._begin(self._hooks, OperationKind.HANDLE, case, handler)
             try:
-                outcome, error = await self._caller.call(handler, case.notification, trail.attempts, task)
+                outcome, error = await self._caller.call(handler, case.notification, trail.attempts)
             except BaseException as fatal:
                 self._end(operation, None, fatal)
                 raise
-            if operation is not None:
-                self._end(operation, outcome, error)
-            if type(outcome) is not Ack:
+            self._end(operation, outcome, error)
+            if not isinstance(outcome, Ack):
                 failed.append((handler.name, outcome))
             ran = True
-        outcome = _DONE
+        outcome = HANDLED
         if failed or trail is not FRESH or case.notification is None:
             trail, outcome = self._judge(case, failed)
             if case.notification is not None and not isinstance(outcome, Ack) and self._cut_off():  # no time for a copy
@@ -221,8 +218,7 @@ class Intake:
         except BaseException as error:
             self._end(operation, None, error)
             raise
-        if operation is not None:
-            self._end(operation, outcome, None)
+        self._end(operation, outcome, None)
 
     def _judge(self, case: Case, failed: list[tuple[str, Outcome]]) -> tuple[Trail, Outcome]:
         """Return the trail after this attempt, in which these handlers `failed`, and what becomes of the delivery."""

@@ -43,7 +43,7 @@ class Lanes(Generic[R, T]):
 
     Args:
         sort: makes an item of what was offered, and submits it, or does with it what needs no waiting. Must not raise.
-        run: does one item, in the task that it is told.
+        run: does one item.
         failed: told of an item whose `run` raised or was cancelled, but not by `close`. Must not raise.
         concurrency: lanes that run at once; 1 or more.
     """
@@ -51,7 +51,7 @@ class Lanes(Generic[R, T]):
     def __init__(
         self,
         sort: Callable[[R], None],
-        run: Callable[[T, asyncio.Task[None]], Coroutine[Any, Any, None]],
+        run: Callable[[T], Coroutine[Any, Any, None]],
         failed: Callable[[T, BaseException], None],
         *,
         concurrency: int,
@@ -134,11 +134,10 @@ class Lanes(Generic[R, T]):
 
     async def _work(self, worker: _Worker[T]) -> None:
         """Do what there is, one after the other."""
-        done, task = 0, worker.task
-        assert task is not None
+        done = 0
         while self._take(worker):
             assert worker.item is not None
-            await self._run(worker.item, task)
+            await self._run(worker.item)
             self._ended(worker)
             if self._is_changed():
                 return

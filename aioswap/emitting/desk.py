@@ -173,8 +173,7 @@ class Desk:
             self._finished(told.operation, "failed", error)
             raise
         told.taken = True
-        if told.operation is not None:
-            self._finished(told.operation, "accepted", None)
+        self._finished(told.operation, "accepted", None)
         return safe
 
     async def take_turn(self, told: Told, full: OutboxFull) -> asyncio.Future[None]:

@@ -66,7 +66,7 @@ class RabbitBrowser:
         self._settler.delivered(tag)
         return self._settler
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: Delivery, *, compressed: bool) -> None:
         """Keep it for who has asked."""
         self._got = delivery
 

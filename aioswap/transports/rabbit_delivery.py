@@ -111,7 +111,7 @@ def delivery_of(
     made: Delivery = _new(Delivery)  # one for each message: with keywords it takes three times as long
     made.exchange, made.routing_key = route
     made.tag = tag
-    made.redelivered = bool(redelivered)
+    made.redelivered = redelivered
     made.original = original
     made.settler = settler
     if isinstance(read, str):

@@ -236,7 +236,8 @@ class FastIntake:
         at = 1 + arguments[0]
         tag, redelivered = _NUMBER.unpack_from(arguments, at)
         route = _route(arguments[at + _NUMBER.size :])
-        settler = self._judge(tag, route.exchange, body, compressed=b"compression" in properties)
+        compressed = b"compression" in properties
+        settler = self._judge(tag, route.exchange, body, compressed=compressed)
         if settler is None:
             return
         read: tuple[str | None, Mapping[str, Any], Mapping[str, Any]] | str
@@ -244,7 +245,7 @@ class FastIntake:
             read = self._read(properties)
         except ValueError as error:
             read = str(error)
-        self._hand_over(delivery_of(route, tag, redelivered, body, settler, read))
+        self._hand_over(delivery_of(route, tag, bool(redelivered), body, settler, read), compressed=compressed)
 
     def got(self, arguments: bytes, properties: bytes, body: bytes) -> None:
         """Take what was asked for: it is told without a consumer's tag, and with a count of what is left."""

@@ -337,7 +337,8 @@ class PlainIntake:
         except ValueError as error:
             read = str(error)
         route = Route(exchange, message.routing_key or "")
-        self._arrivals.take(delivery_of(route, tag, bool(message.redelivered), message.body, settler, read))
+        made = delivery_of(route, tag, bool(message.redelivered), message.body, settler, read)
+        self._arrivals.take(made, compressed=compressed)
 
 
 def _decoded(properties: spec.Basic.Properties) -> tuple[str | None, dict[str, Any], dict[str, Any]]:

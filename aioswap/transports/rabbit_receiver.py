@@ -213,15 +213,15 @@ class RabbitReceiver:
             now.late.append(tag)
             return None
         if compressed or len(original) > MAX_BODY:
-            return settler  # `take` judges what is in it
+            return settler  # `take` judges what is in it; what is too large is told
         if exchange == self._layout.exchange or self._subscription.wanted(original):
             return settler  # what a pool sends to itself is wanted
         self._skip(tag, settler)
         return None
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: Delivery, *, compressed: bool) -> None:
         """Hand over what is wanted."""
-        if delivery.headers and not self._is_wanted(delivery):  # only they tell of a compression
+        if compressed and not self._is_wanted(delivery):
             self._skip(delivery.tag, delivery.settler)
             return
         self._deliver(delivery)

@@ -133,8 +133,8 @@ class Arrivals(Protocol):
         """
         ...
 
-    def take(self, delivery: Delivery) -> None:
-        """Take what was asked for."""
+    def take(self, delivery: Delivery, *, compressed: bool) -> None:
+        """Take the delivery that `judge` let pass; `compressed` is what it was told."""
         ...
 
 

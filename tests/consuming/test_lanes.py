@@ -32,7 +32,7 @@ class Work:
         if not raw.startswith("-"):
             self.lanes.submit(raw[0], raw)
 
-    async def run(self, item: str, task: object) -> None:
+    async def run(self, item: str) -> None:
         self.started.append(item)
         self._gates[item] = asyncio.get_running_loop().create_future()
         await self._gates[item]
@@ -121,7 +121,7 @@ async def test_closing_cancels_what_runs_and_forgets_what_waits(work: Work) -> N
 
 
 async def test_what_ends_with_an_error_while_closing_is_not_told(work: Work) -> None:
-    async def stubborn(item: str, task: object) -> None:
+    async def stubborn(item: str) -> None:
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
@@ -179,7 +179,7 @@ async def test_what_needs_nobody_leaves_the_lanes_idle(work: Work) -> None:
 async def test_one_task_runs_what_does_not_wait(work: Work) -> None:
     tasks: list[Any] = []
 
-    async def run(item: str, task: object) -> None:
+    async def run(item: str) -> None:
         tasks.append(asyncio.current_task())
 
     lanes = work.in_lanes(8, run=run)
@@ -193,7 +193,7 @@ async def test_one_task_runs_what_does_not_wait(work: Work) -> None:
 async def test_many_items_in_a_row_let_others_have_their_turn(work: Work) -> None:
     done: list[str] = []
 
-    async def run(item: str, task: object) -> None:
+    async def run(item: str) -> None:
         done.append(item)
 
     lanes = work.in_lanes(1, run=run)
@@ -212,7 +212,7 @@ async def test_a_context_that_was_changed_is_left_to_no_other_item(work: Work) -
     kept.set("kept")
     seen: list[str] = []
 
-    async def run(item: str, task: object) -> None:
+    async def run(item: str) -> None:
         seen.append(kept.get() + changed.get())
         (kept if item == "b" else changed).set(item)
 
@@ -227,7 +227,7 @@ async def test_a_context_that_was_changed_is_left_to_no_other_item(work: Work) -
 async def test_a_cancel_between_two_items_loses_none(work: Work) -> None:
     done: list[str] = []
 
-    async def run(item: str, task: object) -> None:
+    async def run(item: str) -> None:
         done.append(item)
         task = asyncio.current_task()
         assert task is not None

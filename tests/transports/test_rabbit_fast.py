@@ -24,7 +24,8 @@ class _Arrivals:
         self.judged.append((tag, exchange, original, compressed))
         return None if original == b"foreign" else self
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: Delivery, *, compressed: bool) -> None:
+        assert compressed is self.judged[-1][-1]
         self.deliveries.append(delivery)
 
 

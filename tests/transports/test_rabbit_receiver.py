@@ -13,7 +13,7 @@ from pamqp import commands
 
 from aioswap.errors import TransportError
 from aioswap.testing import ManualClock
-from aioswap.transports.base import Confirmation, Subscription
+from aioswap.transports.base import Confirmation, Message, Subscription
 from aioswap.transports.rabbit import RabbitTransport
 from aioswap.transports.topology import Binding, QueueDeclaration, dead_letter_queue, pool_exchange, pool_queue
 from tests.broker import Direction, Node, free_ports
@@ -491,6 +491,30 @@ async def test_foreign_notifications_are_judged_by_what_their_compression_hides(
         skipped = receiver.skipped
 
     assert ([b"swap"], 1) == (arrived, skipped)
+
+
+async def test_each_message_is_judged_once_whatever_its_headers_and_properties_are(driver: RabbitDriver) -> None:
+    inbox = Inbox()
+    judged: list[bytes] = []
+
+    def wanted(body: bytes) -> bool:
+        judged.append(body)
+        return body.startswith(b"swap")
+
+    async with (
+        driver.transport as transport,
+        transport.receiver(Subscription(wanted=wanted), inbox, label="r") as receiver,
+        transport.sender("s") as sender,
+    ):
+        await put(sender, b"other 1", b"swap 1", headers={"traceparent": "00-1"})
+        for body in (b"other 2", b"swap 2"):
+            told = Message(routing_key=INFO, body=body, message_id="m", properties={"type": "compression"})
+            assert CONFIRMED == await sender.send(told)
+        arrived = await inbox.bodies(2)
+        skipped = receiver.skipped
+
+    assert [b"other 1", b"swap 1", b"other 2", b"swap 2"] == judged
+    assert ([b"swap 1", b"swap 2"], 2) == (arrived, skipped)
 
 
 async def test_headers_that_no_codec_reads_make_a_message_unreadable_not_deaf(driver: RabbitDriver) -> None:
