@@ -64,9 +64,10 @@ class SwapLedger:
         self._accounts: dict[SwapKey, Account] = {}
         self._numbered: dict[int, Account] = {}
         self._by_subject: dict[Subject, dict[int, Account]] = {}
-        # which attempts are open and which finished, as told last, the oldest first: an account's number and a name
-        self._open: dict[tuple[int, str], None] = {}
-        self._finished: dict[tuple[int, str], None] = {}
+        # the state, as told last, of the attempts that are open and of those that are finished, the oldest first: by an
+        # account's number and a name
+        self._open: dict[tuple[int, str], SwapState] = {}
+        self._finished: dict[tuple[int, str], SwapState] = {}
         self._dues: list[tuple[datetime, int]] = []
         self._ids: set[str] = set()
         self._forgotten: dict[str, None] = {}
@@ -149,9 +150,11 @@ class SwapLedger:
         return self._shown(self._unfinished(now, limit, SwapState.STUCK), now, limit)
 
     def unfinished(self) -> Mapping[SwapState, int]:
-        """Return how many attempts run and how many are stuck, as was told last: `tick` notes what time changes. Cheap."""
-        told = (self._numbered[number].told[name].state for number, name in tuple(self._open))
-        return Counter(told)
+        """Return how many attempts run and how many are stuck, as was told last: `tick` notes what time changes. Cheap.
+
+        Another thread may ask, in the middle of a change, too.
+        """
+        return Counter(tuple(self._open.values()))
 
     def find(
         self,
@@ -314,7 +317,7 @@ class SwapLedger:
         """Put an attempt among the open or the finished ones, at the end if it was not there; None: among none."""
         for shelf, states in ((self._open, _OPEN), (self._finished, _FINISHED)):
             if state in states:
-                shelf.setdefault((account.number, name))
+                shelf[account.number, name] = state
             else:
                 shelf.pop((account.number, name), None)
 

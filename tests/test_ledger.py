@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +95,43 @@ def test_unfinished_counts_what_was_told_last() -> None:
     ledger.tick(at(60))
 
     assert ({}, {RUNNING: 2}, {RUNNING: 1, STUCK: 1}) == (nothing, running, ledger.unfinished())
+
+
+@pytest.fixture
+def busy_threads() -> Iterator[None]:
+    """Let threads take turns after every few instructions."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("busy_threads")
+def test_another_thread_may_count_what_is_unfinished_in_the_middle_of_a_change() -> None:
+    ledger = SwapLedger()
+    swap_once(ledger, 0, end=False)
+    asked, over = threading.Event(), threading.Event()
+    counted: set[int] = set()
+    failures: list[Exception] = []
+
+    def count() -> None:
+        while not over.is_set():
+            try:
+                counted.add(sum(ledger.unfinished().values()))
+            except Exception as error:
+                failures.append(error)
+            asked.set()
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    asked.wait()
+    for number in range(1, 500):
+        swap_once(ledger, number)
+    over.set()
+    counting.join()
+
+    assert [] == failures
+    assert counted <= {1, 2}
 
 
 def test_stuck_takes_another_limit(ledger: SwapLedger) -> None:
