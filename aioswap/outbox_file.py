@@ -45,7 +45,8 @@ class FileOutbox(Windows):
     `.error` (fault `ProcessDied`), or as `recover` says. Several processes may share a directory.
 
     A disk that refuses never stops a swap: what it does not take is kept in memory, relayed from there, counted as unsaved, and
-    tried again until the outbox is closed. Opening fails for misuse only.
+    tried again until the outbox is closed. What it never took ends with the process: a swap whose end it refused is told as
+    `.error` too then, by the next run. Opening fails for misuse only.
 
     Args:
         directory: made if it is missing, for its owner alone. On a local disk.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,27 @@ async def test_a_swap_runs_as_ever_on_a_full_disk(small_disk: Path, caplog: pyte
 
     assert trouble is not None
     assert ["start", "end"] * 3 == phases(notifications)
+
+
+async def test_an_end_that_the_disk_refused_is_told_as_an_error_too_where_the_process_is_killed(tmp_path: Path) -> None:
+    clock, running, killed = ManualClock(), tmp_path / "running", tmp_path / "killed"
+    async with MemoryTransport() as transport:
+        await declare(transport)
+        async with Emitter(transport, host="h", outbox=FileOutbox(running), clock=clock) as emitter:
+            with ExitStack() as disk:
+                async with emitter.swapping(REQUEST):
+                    await emitter.flush(DEADLINE)
+                    disk.enter_context(no_larger_than(4_000))
+                await emitter.flush(DEADLINE)
+            shutil.copytree(running, killed)  # what is left by a process that is killed now
+        before = await told(transport)
+        async with Emitter(transport, host="h", outbox=FileOutbox(killed), clock=clock) as emitter:
+            await emitter.flush(DEADLINE)
+        after = await told(transport)
+
+    assert ["start", "end"] == phases(before)
+    assert ["start", "error"] == phases(after)
+    assert before[0].message_id == after[0].message_id  # that it was confirmed was refused, too
 
 
 async def test_an_outbox_opens_on_a_full_disk_and_uses_it_once_there_is_room(small_disk: Path) -> None:
