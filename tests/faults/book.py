@@ -51,14 +51,14 @@ class Entry:
     wrong_swaps: int
     figures: dict[str, float] = field(default_factory=dict)
     """Seconds or megabytes, by what they measure."""
-    told_again: int = 0
-    """Swaps that adoption has told as errors beside an end that the disk had refused."""
+    unkept: int = 0
+    """Swaps of which the disk had refused a part, so that a kill shows in what was told."""
 
     def __str__(self) -> str:
         figures = "".join(f", {name} {value:.1f}{'' if name.endswith('MB') else ' s'}" for name, value in self.figures.items())
         result = "ok" if not self.wrong_swaps else f"{self.wrong_swaps} WRONG"
-        if self.told_again:
-            result += f", {self.told_again} told again"
+        if self.unkept:
+            result += f", {self.unkept} outside the crash journal"
         return (
             f"F{self.number} {FAULTS[self.number]}: injected {self.injected}; {self.sum}; swaps {self.swaps} {result}{figures}"
         )

@@ -96,15 +96,20 @@ class Producers:
                 wrong.append(f"{instance} was told as {phases}, it ended with {ended.get(instance, 'its process')}")
         return wrong
 
-    def told_again(self) -> list[str]:
-        """Return the swaps whose end was relayed, but refused by the disk, and which adoption has told as errors, too."""
+    def unkept(self) -> list[str]:
+        """Return the swaps that a disk which refuses has left outside the crash journal, and that show it.
+
+        What it refused is relayed from memory, and a kill ends that: one of two notifications may be missing, or adoption,
+        which knows the start alone, tells an error beside the end.
+        """
         safe = {words[0] for producer in self.noted("safe") for words in producer}
-        return [
-            instance
-            for instance, copies in self._told().items()
-            if [copy.phase for copy in copies] in (["start", "end", "error"], ["start", "error", "error"])
-            and copies[1].message_id not in safe
-        ]
+        unkept = []
+        for instance, copies in self._told().items():
+            alone = len(copies) == 1 and copies[0].message_id not in safe
+            beside = len(copies) == 3 and copies[1].message_id not in safe
+            if alone or (beside and ("start", "error") == (copies[0].phase, copies[2].phase)):
+                unkept.append(instance)
+        return unkept
 
     def _told(self) -> dict[str, list[Copy]]:
         """Return what was told of each swap that has begun, each message once, in order."""
@@ -126,11 +131,11 @@ async def producing(scene: Scene, name: str) -> AsyncGenerator[Producers]:
 
 
 def judge(scene: Scene, producers: Producers, number: int, injected: str, faults: int, *, disk_refused: bool = False) -> None:
-    again = producers.told_again() if disk_refused else []
-    wrong = producers.wrong(excused=again)
+    unkept = producers.unkept() if disk_refused else []
+    wrong = producers.wrong(excused=unkept)
     sum_ = producers.account(faults)
     entry = Entry(
-        number=number, injected=injected, sum=sum_, swaps=producers.begun(), wrong_swaps=len(wrong), told_again=len(again)
+        number=number, injected=injected, sum=sum_, swaps=producers.begun(), wrong_swaps=len(wrong), unkept=len(unkept)
     )
     scene.note(entry)
 
@@ -262,5 +267,4 @@ async def test_what_a_process_without_memory_has_kept_is_told_by_the_next(scene:
         finally:
             await process.kill()
         await producers.adopt()
-        # The disk may have refused the end of a swap, which was relayed all the same: its file knows the start alone.
         judge(scene, producers, 19, "RLIMIT_AS of what is in use for 5 s, RST, and SIGKILL", 1, disk_refused=True)
