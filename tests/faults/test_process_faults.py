@@ -73,11 +73,24 @@ class Producers:
         copies = self.witness.copies
         delivered = {copy.message_id for copy in copies}
         safe = {words[0] for producer in self.noted("safe") for words in producer}
-        accepted = [[words[0] for words in producer if words[0] in safe | delivered] for producer in self.noted("accepted")]
-        known = {message_id for producer in accepted for message_id in producer}
-        adopted = [copy.message_id for copy in copies if copy.message_id not in known and copy.phase == "error"]
+        accepted = {
+            name: [words[0] for words in noted if words[0] in safe | delivered]
+            for name, noted in zip(self.names, self.noted("accepted"), strict=True)
+        }
+        known = {message_id for producer in accepted.values() for message_id in producer}
+        adopted: list[str] = []
+        unnoted: dict[str, str] = {}
+        for copy in copies:
+            if copy.message_id in known:
+                continue
+            if copy.phase == "error":
+                adopted.append(copy.message_id)
+            else:  # its producer was killed between accepting it and noting that: so it is its last
+                unnoted.setdefault(copy.instance.rsplit("-", 1)[0], copy.message_id)
+        for name, message_id in unnoted.items():
+            accepted[name].append(message_id)
         return account(
-            accepted=[*accepted, list(dict.fromkeys(adopted))],
+            accepted=[*accepted.values(), list(dict.fromkeys(adopted))],
             copies=copies,
             handled=list(delivered),
             bound=WINDOW * faults,
