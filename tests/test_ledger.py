@@ -125,10 +125,12 @@ def test_another_thread_may_count_what_is_unfinished_in_the_middle_of_a_change()
     counting = threading.Thread(target=count)
     counting.start()
     asked.wait()
-    for number in range(1, 500):
-        swap_once(ledger, number)
-    over.set()
-    counting.join()
+    try:
+        for number in range(1, 500):
+            swap_once(ledger, number)
+    finally:
+        over.set()
+        counting.join()
 
     assert [] == failures
     assert counted <= {1, 2}
